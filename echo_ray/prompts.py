@@ -1,0 +1,105 @@
+"""Fill-in-the-middle prompts: one function renders for training and for serving, so they cannot differ.
+
+A `Template` is built from a tokenizer's own sentinel tokens; a tokenizer that knows none of the
+registered sets is refused, never served with raw text. `render` works in token ids: the prompt is
+`sentinels + suffix + prefix` within a token budget, cut far from the cursor, and never cuts a target.
+
+Layout: suffix first (SPM) where the model was trained that way, because on a keystroke stream the
+prompt then only grows at its end and a prefix cache answers almost all of it; prefix first (PSM) for
+models trained so. Covered: our own tokenizer and Qwen2.5-Coder, StarCoder2, DeepSeek-Coder. Not
+covered: repository-level context and cross-file snippets.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from echo_ray.errors import SchemaError
+
+OWN_PREFIX, OWN_SUFFIX, OWN_MIDDLE, OWN_END = (
+    "<|fim_prefix|>",
+    "<|fim_suffix|>",
+    "<|fim_middle|>",
+    "<|endoftext|>",
+)
+"""Sentinels of the bundled tokenizer; the same strings that Qwen2.5-Coder uses."""
+
+OWN_MARK = "<|echo_spm|>"
+"""Marks a tokenizer of ours, whose models are trained suffix-first."""
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that prompts need."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]:
+        """Token ids of `text`."""
+        ...
+
+    def convert_tokens_to_ids(self, tokens: str) -> Any:
+        """Id of one token, or the unknown token's id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """FIM sentinels of one model as token ids, and the order it was trained with."""
+
+    name: str
+    order: Literal["spm", "psm"]
+    prefix: int
+    suffix: int
+    middle: int
+    end: int
+
+    def render(
+        self, tokenizer: Tokenizer, prefix: str, suffix: str, max_tokens: int, suffix_share: float = 0.3
+    ) -> list[int]:
+        """Prompt ids, at most `max_tokens`, of which the suffix takes at most `suffix_share`.
+
+        The suffix keeps its start and the prefix its end: text far from the cursor goes first. What the
+        suffix leaves unused belongs to the prefix. Texts are cut in characters before they are
+        tokenized (at most 8 characters per token kept), so a huge file costs no more than its window.
+        """
+        room = max_tokens - 3
+        window = 8 * max_tokens
+        right = tokenizer.encode(suffix[:window], add_special_tokens=False)[: int(room * suffix_share)]
+        left_room = room - len(right)
+        left = tokenizer.encode(prefix[max(0, len(prefix) - window) :], add_special_tokens=False)
+        left = left[max(0, len(left) - left_room) :]
+        if self.order == "spm":
+            return [self.suffix, *right, self.prefix, *left, self.middle]
+        return [self.prefix, *left, self.suffix, *right, self.middle]
+
+
+_KNOWN: tuple[tuple[str, Literal["spm", "psm"], str, str, str, str], ...] = (
+    ("echo", "spm", OWN_PREFIX, OWN_SUFFIX, OWN_MIDDLE, OWN_END),
+    ("qwen2.5-coder", "psm", OWN_PREFIX, OWN_SUFFIX, OWN_MIDDLE, OWN_END),
+    ("starcoder2", "psm", "<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<|endoftext|>"),
+    ("deepseek-coder", "psm", "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<｜end▁of▁sentence｜>"),
+)
+
+
+def template_for(tokenizer: Tokenizer) -> Template:
+    """Template whose sentinels `tokenizer` holds as single tokens.
+
+    Raises SchemaError with the list of known families when there is none.
+    """
+    for name, order, *sentinels in _KNOWN:
+        if name == "echo" and _token_id(tokenizer, OWN_MARK) is None:
+            continue
+        ids = [_token_id(tokenizer, token) for token in sentinels]
+        if all(number is not None for number in ids):
+            prefix, suffix, middle, end = (int(number) for number in ids if number is not None)
+            return Template(name, order, prefix, suffix, middle, end)
+    families = ", ".join(entry[0] for entry in _KNOWN)
+    raise SchemaError(f"the tokenizer has no known fill-in-the-middle tokens; known families: {families}")
+
+
+def _token_id(tokenizer: Tokenizer, token: str) -> int | None:
+    number = tokenizer.convert_tokens_to_ids(token)
+    if not isinstance(number, int):
+        return None
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if number == unknown:
+        return None
+    encoded = tokenizer.encode(token, add_special_tokens=False)
+    return number if encoded == [number] else None
