@@ -10,7 +10,9 @@ models trained so. Covered: our own tokenizer and Qwen2.5-Coder, StarCoder2, Dee
 covered: repository-level context and cross-file snippets.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from echo_ray.errors import SchemaError
@@ -32,11 +34,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, add_special_tokens: bool = ...) -> list[int]:
         """Token ids of `text`."""
-        ...
 
     def convert_tokens_to_ids(self, tokens: str) -> Any:
         """Id of one token, or the unknown token's id."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,36 @@ def _token_id(tokenizer: Tokenizer, token: str) -> int | None:
     if not isinstance(number, int):
         return None
     unknown = getattr(tokenizer, "unk_token_id", None)
-    if number == unknown:
-        return None
-    encoded = tokenizer.encode(token, add_special_tokens=False)
-    return number if encoded == [number] else None
+    return None if number == unknown else number
+
+
+class FastTokenizer:
+    """A `tokenizer.json`, which every Hugging Face folder with a fast tokenizer holds; no transformers."""
+
+    unk_token_id: int | None = None
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer as Core
+
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise SchemaError(f"{folder} has no tokenizer.json: name the folder of a complete model")
+        self._core = Core.from_file(str(path))
+        # A sentinel that stands in somebody's source file is text, not a command to the model.
+        self._core.encode_special_tokens = True
+        self.vocabulary: int = self._core.get_vocab_size(with_added_tokens=True)
+
+    def encode(self, text: str, *, add_special_tokens: bool = False) -> list[int]:
+        """Token ids of `text`, which is data: sentinels written in it stay ordinary characters."""
+        ids: list[int] = self._core.encode(text, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Text of `ids`."""
+        text: str = self._core.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
+
+    def convert_tokens_to_ids(self, tokens: str) -> int | None:
+        """Id of one token; None when the vocabulary does not have it."""
+        number: int | None = self._core.token_to_id(tokens)
+        return number

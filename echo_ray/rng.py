@@ -17,7 +17,7 @@ _SCALE = 1.0 / (1 << 53)
 
 
 def digest(*keys: Key) -> int:
-    """64-bit hash of `keys`; `("a", 1)` and `("a1",)` differ because every key carries its type and length."""
+    """64-bit hash of `keys`; `("a", 1)` and `("a1",)` differ: every key carries its type and length."""
     hasher = hashlib.blake2b(digest_size=8)
     for key in keys:
         raw = str(key).encode("utf-8", "surrogatepass")
@@ -27,13 +27,13 @@ def digest(*keys: Key) -> int:
 
 
 def unit(seed: int, *keys: Key) -> float:
-    """Uniform number in [0, 1) that depends on nothing but `seed` and `keys`."""
+    """Uniform number in [0, 1) that depends on `seed` and `keys` alone."""
     return (digest(seed, *keys) >> 11) * _SCALE
 
 
 def generator(seed: int, *keys: Key) -> random.Random:
     """Independent stream for one named purpose, for draws whose number is not known beforehand."""
-    return random.Random(digest(seed, *keys))
+    return random.Random(digest(seed, *keys))  # noqa: S311 - simulation, not cryptography
 
 
 def choice(items: Sequence[T], seed: int, *keys: Key) -> T:

@@ -1,4 +1,4 @@
-"""Pure text arithmetic on `str`: offsets are characters, ranges half-open, newlines `\\n`.
+r"""Pure text arithmetic on `str`: offsets are characters, ranges half-open, newlines `\\n`.
 
 Common prefix and suffix lengths are found by galloping over slices, so the work is done by `memcmp`,
 not by a Python loop: a 6,000-character context costs about a microsecond.

@@ -1,0 +1,1 @@
+"""Training: the bundled base model (`pretrain`) and Echo's supervised fine-tuning (`train`)."""
