@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from echo_ray.errors import ConfigError
 
@@ -29,7 +30,7 @@ class Config(BaseModel):
 
     def updated(self: C, **changes: Any) -> C:
         """Copy with `changes` applied and validated again."""
-        return type(self).model_validate(self.model_dump() | changes)
+        return type(self).model_validate(self.model_dump(by_alias=True) | changes)
 
 
 def load(
@@ -84,7 +85,7 @@ def build(model: type[C], tree: Mapping[str, Any], source: str = "the settings")
 
 def fields(model: type[Config], prefix: str = "") -> Iterator[tuple[str, str, Any, str]]:
     """(dotted key, type name, default, docstring) of every setting, sections first-come."""
-    for name, field in model.model_fields.items():
+    for name, field in _by_key(model).items():
         inner = _config_class(field.annotation)
         if inner is not None:
             yield from fields(inner, f"{prefix}{name}.")
@@ -117,12 +118,18 @@ def _sentence(model: type[Config], error: ValidationError, source: str) -> str:
     if first["type"] == "extra_forbidden":
         owner, parent = model, ".".join(str(part) for part in first["loc"][:-1])
         for part in first["loc"][:-1]:
-            owner = _config_class(owner.model_fields[str(part)].annotation) or owner
-        near = difflib.get_close_matches(str(first["loc"][-1]), owner.model_fields, n=1, cutoff=0.0)
+            known = _by_key(owner).get(str(part))
+            owner = (_config_class(known.annotation) if known else None) or owner
+        near = difflib.get_close_matches(str(first["loc"][-1]), _by_key(owner), n=1, cutoff=0.0)
         hint = f"; did you mean {parent + '.' if parent else ''}{near[0]}?" if near else ""
         return f"{source}: unknown key {key}{hint}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{source}: {key or 'settings'} = {first['input']!r} is refused: {message}"
+
+
+def _by_key(model: type[Config]) -> dict[str, FieldInfo]:
+    """Fields under the names that settings files use: a field's alias where it has one."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _config_class(annotation: Any) -> type[Config] | None:

@@ -147,8 +147,8 @@ def run_stage(
         rows = 0
         for stats in map_units(_process, todo, job):
             rows += stats["rows_in"]
+            shown.set_postfix_str(f"{rows:,} rows", refresh=False)
             shown.update(1)
-            shown.set_postfix_str(f"{rows:,} rows")
     counted = [_count(output / f"{unit.name}.parquet") for unit in chosen]
     drops: Counter[str] = Counter()
     for _, _, counts in counted:
@@ -204,7 +204,7 @@ def map_units(
     if not items:
         return
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    context.enable_progress_bars = False  # ours counts rows
     context.print_on_execution_start = False
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
     try:

@@ -17,9 +17,9 @@ exposures is several times too narrow (rho 0.04 at 160 exposures per user: desig
 - independent arms: variances add, t with Welch-Satterthwaite degrees of freedom.
 - twins (the same users in both arms): `d_i = z_echo,i - z_base,i`, `Var = var(d) / n`, t with n - 1.
 - bootstrap over users (a twin is drawn with both its arms), bias-corrected and accelerated (BCa, Efron
-  1987): a ratio of sums over few users is biased and skewed, which plain percentiles ignore. BCa does
-  not widen the interval for few users, so the t interval stays the primary one. The bootstrap's
-  standard error is scaled by sqrt(n / (n - 1)) to be comparable with the sample variance above.
+  1987), since a ratio of sums is biased and skewed, which plain percentiles ignore. It is too narrow
+  for few users (simulated A/A coverage 85% at 8, 92% at 24 twins; the t interval 92% to 96%), so the
+  delta method stays primary. Its standard error is scaled by sqrt(n / (n - 1)) for comparison.
 - sign-flip permutation (twins): every user's two arms are swapped or not; all 2^n swaps when they are
   few, else a keyed random sample. Exact if the arms are exchangeable, whatever the distribution.
 

@@ -61,3 +61,44 @@ class PretrainConfig(Config):
     """Compile the model (needs a C++ compiler on CPU); slower to start, faster to train."""
     seed: int = 0
     """Seed of weights, order and gaps."""
+
+
+class TrainConfig(Config):
+    """Supervised fine-tuning on packed samples (paper 4.6), DeepSpeed under Ray Train."""
+
+    input: Path | None = None
+    """Folder of packed samples."""
+    output: Path | None = None
+    """Folder for checkpoints, `metrics.jsonl` and the finished model in `model/`."""
+    model: Path | None = None
+    """Model folder to start from; the bundled base when absent."""
+    workers: int = Field(2, ge=1)
+    """Ray Train workers, one process each; on GPU machines one per GPU."""
+    threads_per_worker: int = Field(1, ge=1)
+    """CPU threads of one worker."""
+    zero_stage: int = Field(1, ge=0, le=3)
+    """DeepSpeed ZeRO stage: what is sharded over the workers (1 optimizer, 2 gradients, 3 weights)."""
+    epochs: int = Field(2, ge=1)
+    """Passes over the samples."""
+    max_minutes: float = Field(0.0, ge=0)
+    """Stop starting new steps after this long; the schedule then ends early. 0 never stops."""
+    batch: int = Field(32, ge=1)
+    """Samples per optimizer step, over all workers."""
+    micro_tokens: int = Field(2048, ge=64)
+    """Most tokens of one forward pass, padding included."""
+    lr: float = Field(5e-4, gt=0)
+    """Peak learning rate of AdamW."""
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the rate rises."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Decoupled weight decay."""
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Gradients are clipped to this norm."""
+    heldout_share: float = Field(0.05, ge=0, lt=0.5)
+    """Share of the users, by hash, whose samples are measured and never trained on."""
+    checkpoint_every: int = Field(50, ge=1)
+    """Steps between checkpoints; a killed run resumes from the last one."""
+    max_failures: int = Field(1, ge=0)
+    """How often Ray Train restarts the workers after one died."""
+    seed: int = 0
+    """Seed of the order of the samples."""

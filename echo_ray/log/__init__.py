@@ -1,0 +1,1 @@
+"""The experience log: append-only segments of requests and events."""

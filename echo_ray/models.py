@@ -1,0 +1,105 @@
+"""Model folders: refused before Ray starts when they cannot be served, and named by their content."""
+
+import concurrent.futures
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import echo_ray
+from echo_ray.errors import ConfigError, SchemaError
+from echo_ray.prompts import Template, template_for
+
+BASE = Path(echo_ray.__file__).parent / "assets" / "base"
+"""The bundled base model."""
+
+
+def check(folder: Path, key: str = "serve.model") -> Template:
+    """FIM template of the model in `folder`, after checking that vLLM could load it.
+
+    Raises ConfigError or SchemaError, one sentence that names `key`, the setting to change. Not
+    covered: whether the weights fit the configuration; only loading them shows that.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"model folder {folder} does not exist: change {key}")
+    config = folder / "config.json"
+    if not config.is_file():
+        raise SchemaError(f"{folder} has no config.json, so it is not a Hugging Face model: change {key}")
+    try:
+        described = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SchemaError(f"{config} is not valid JSON ({error}): change {key}") from None
+    if not isinstance(described, dict) or not described.get("architectures"):
+        raise SchemaError(f"{config} names no architectures, so no engine can load it: change {key}")
+    if not any(folder.glob("*.safetensors")):
+        raise SchemaError(f"{folder} holds no *.safetensors weights: change {key}")
+    if not (folder / "tokenizer.json").is_file():
+        raise SchemaError(f"{folder} has no tokenizer.json: save a fast tokenizer there, or change {key}")
+    try:
+        return template_for(_Vocabulary(folder / "tokenizer.json"))
+    except SchemaError as error:
+        raise SchemaError(f"{folder}: {error}: change {key}") from None
+
+
+def context_limit(folder: Path) -> int | None:
+    """Longest sequence that the model's configuration declares (tokens), or None when it does not say."""
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    limit = described.get("max_position_embeddings")
+    return limit if isinstance(limit, int) else None
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The folder's tokenizer, without looking anything up on a model hub.
+
+    Raises SchemaError when transformers cannot read it.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise SchemaError(f"the tokenizer cannot be loaded ({reason[:200]})") from None
+
+
+def version(folder: Path) -> str:
+    """Immutable name of the model's content: folder name and a hash, safe in an HTTP header.
+
+    The hash covers configuration, tokenizer and every byte of the weights (about 1 s per 1 to 2 GB),
+    so equal versions answer equally and a changed folder cannot keep its name.
+    """
+    files = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix == ".safetensors" or path.name in ("config.json", "tokenizer.json")
+    )
+    hasher = hashlib.sha256()
+    with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
+        for path, digest in zip(files, pool.map(_file_digest, files), strict=True):
+            hasher.update(f"{path.name}:{path.stat().st_size}:{digest}\n".encode())
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name) or "model"
+    return f"{name}-{hasher.hexdigest()[:10]}"
+
+
+class _Vocabulary:
+    """`tokenizer.json` read by the tokenizers library alone: importing transformers takes seconds."""
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer
+
+        try:
+            self._inner = Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for any bad file
+            raise SchemaError(f"tokenizer.json cannot be read ({str(error)[:200]})") from None
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        return list(self._inner.encode(text, add_special_tokens=add_special_tokens).ids)
+
+    def convert_tokens_to_ids(self, tokens: str) -> Any:
+        return self._inner.token_to_id(tokens)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

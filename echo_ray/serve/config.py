@@ -1,0 +1,74 @@
+"""Settings of the completion service. Pure: importing this needs neither Ray nor a model."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from echo_ray.config import Config
+
+DEFAULT_ARM = "base"
+"""Name of the only arm when `serve.arms` is empty."""
+
+
+class Arm(Config):
+    """One experiment arm: a model and its share of the users."""
+
+    model: Path | None = None
+    """Model folder of this arm; none takes `serve.model`."""
+    weight: float = Field(default=1.0, gt=0)
+    """Share of the users relative to the other arms' weights."""
+
+
+class ServeConfig(Config):
+    """What is served, to whom, and where requests are logged."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; the default is reachable from this machine only."""
+    port: int = Field(8000, ge=0, le=65535)
+    """TCP port to listen on; 0 takes any free one."""
+    model: Path | None = None
+    """Model folder (Hugging Face layout, safetensors); none is the small bundled base model."""
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    """Experiment arms by name, each with `model` and `weight`; empty is one arm `base` of `serve.model`."""
+    salt: str = "1"
+    """Key of the user-to-arm assignment; a new value draws every user's arm anew."""
+    log_dir: Path | None = None
+    """Folder of the experience log; none is `runs/serve/log`."""
+    flush_ms: int = Field(100, ge=1)
+    """Requests are written and synced to disk together, once per this time (milliseconds)."""
+    max_tokens: int = Field(48, ge=1)
+    """Longest completion, also when a client asks for more, and the default when it does not say (tokens)."""
+    context_tokens: int = Field(448, ge=16)
+    """Longest prompt, sentinels included; text far from the cursor is cut (tokens)."""
+    suffix_share: float = Field(0.3, ge=0, le=1)
+    """Largest share of the prompt that text after the cursor may take; what it leaves is the prefix's."""
+    temperature: float = Field(0.0, ge=0)
+    """Sampling temperature when the request names none; 0 always takes the likeliest token."""
+    deadline_s: float = Field(10.0, gt=0)
+    """An answer that takes longer is abandoned with HTTP status 504 (seconds)."""
+    trust_client: bool = False
+    """Honour `X-Echo-Arm` and `X-Echo-Ts-Ms`; for simulation and replay only, never for real users."""
+    cpus: int = Field(1, ge=1)
+    """Compute threads of each engine on a machine without a GPU (count). Engines share the cores: more
+    threads than free cores wait for each other at every token; raise it for large models only."""
+    kv_cache_gb: float = Field(0.5, gt=0)
+    """Key-value cache of each engine on a machine without a GPU (GiB)."""
+    gpu_memory_share: float = Field(0.9, gt=0, le=1)
+    """Share of one GPU's memory that all arms take together; each arm gets an equal part."""
+    max_concurrent: int = Field(64, ge=1)
+    """Sequences that one engine decodes together; more wait in its queue (count)."""
+    start_timeout_s: float = Field(300.0, gt=0)
+    """Give up when the service is not healthy after this time (seconds)."""
+
+    @property
+    def resolved_log_dir(self) -> Path:
+        """Absolute folder of the experience log."""
+        return (self.log_dir or Path("runs/serve/log")).absolute()
+
+    @property
+    def resolved_arms(self) -> dict[str, Arm]:
+        """Arms by name, at least one, each with the model folder that it was given or inherits."""
+        arms = self.arms or {DEFAULT_ARM: Arm()}
+        return {
+            name: arm if arm.model else Arm(model=self.model, weight=arm.weight) for name, arm in arms.items()
+        }

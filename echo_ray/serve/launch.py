@@ -1,0 +1,248 @@
+"""Start and stop the completion service on the connected Ray cluster.
+
+Everything that can be refused is refused before Ray deploys anything: the port, the model folders, the
+context length. `Service` stops what it started, and a process may start services one after another.
+"""
+
+import logging
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from echo_ray import models
+from echo_ray.errors import ConfigError, ServeError
+from echo_ray.serve.config import ServeConfig
+from echo_ray.serve.engine import EngineSettings
+
+log = logging.getLogger(__name__)
+
+APP = "echo-ray"
+"""Name of the Ray Serve application."""
+
+Progress = Callable[[str, float], None]
+"""Called about once a second while waiting: what is being waited for, seconds so far."""
+
+
+class Service:
+    """A running service; leaving the `with` block stops it."""
+
+    def __init__(self, config: ServeConfig, versions: dict[str, str], start_s: float, handle: Any) -> None:
+        self.url = f"http://{_reachable(config.host)}:{config.port}"
+        """Base address, without `/v1`."""
+        self.arms = versions
+        """Immutable model version by arm."""
+        self.log_dir = config.resolved_log_dir
+        """Folder that requests are logged in."""
+        self.start_s = start_s
+        """Seconds from the call of `start` to a healthy service."""
+        self._handle = handle
+        self._stopped = False
+
+    def flush(self) -> None:
+        """Return when every request answered so far is on disk."""
+        self._handle.flush.remote().result(timeout_s=30)
+
+    def stop(self) -> None:
+        """Flush the log, delete the application and shut Ray Serve down; idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        try:
+            self.flush()
+        finally:
+            _shut_down()
+
+    def __enter__(self) -> "Service":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def start(config: ServeConfig, progress: Progress | None = None) -> Service:
+    """Deploy the service on the Ray cluster that this process is connected to and wait until healthy.
+
+    Call it inside `cluster.running(...)`. Raises ConfigError or SchemaError for a busy port or a model
+    that cannot be served, and ServeError when the service does not become healthy in time.
+    """
+    began = time.monotonic()
+    if config.port == 0:
+        config = config.updated(port=free_port(config.host))
+    check_port(config.host, config.port)
+    resolved = resolve(config)
+    import ray
+    from ray import serve
+    from ray.serve.config import HTTPOptions
+    from ray.serve.schema import LoggingConfig
+
+    from echo_ray.serve.app import application
+
+    if not ray.is_initialized():
+        raise ServeError("Ray is not running: call serve inside cluster.running(...)")
+    _hush()
+    settings = engine_settings(config, resolved, gpus=int(ray.cluster_resources().get("GPU", 0)))
+    quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+    try:
+        serve.start(http_options=HTTPOptions(host=config.host, port=config.port), logging_config=quiet)
+        # Not serve.run: it blocks and prints; here the wait has a deadline and reports progress.
+        handle = serve.run(application(config, settings), name=APP, logging_config=quiet)
+        _wait_healthy(config, began, progress)
+    except BaseException:
+        _shut_down()
+        raise
+    return Service(config, {item.arm: item.version for item in settings}, time.monotonic() - began, handle)
+
+
+def serve_forever(config: ServeConfig) -> None:
+    """Serve until Ctrl-C or SIGTERM, then flush and stop; prints where the service and its log are."""
+    ended = threading.Event()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        ended.set()
+
+    with start(config, progress=_print_progress) as service:
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            _say(f"\nserving at {service.url}/v1 after {service.start_s:.0f} s; Ctrl-C ends it")
+            for arm, version in service.arms.items():
+                _say(f"  arm {arm}: {version}")
+            _say(f"every request, with the code around the cursor, is logged in {service.log_dir}")
+            ended.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    _say(f"stopped; the experience log is in {service.log_dir}")
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise ConfigError when `host`:`port` cannot be listened on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(
+                f"port {port} is busy on {host} ({reason}): stop what uses it, or change serve.port"
+            ) from None
+
+
+def free_port(host: str) -> int:
+    """A TCP port of `host` that is free now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def resolve(config: ServeConfig) -> dict[str, tuple[Path, str]]:
+    """Checked model folder and version of every arm. Raises ConfigError or SchemaError naming the key."""
+    wanted = config.context_tokens + config.max_tokens
+    resolved = {}
+    for name, arm in config.resolved_arms.items():
+        own = name in config.arms and config.arms[name].model is not None
+        key = f"serve.arms.{name}.model" if own else "serve.model"
+        folder = (arm.model or models.BASE).absolute()
+        models.check(folder, key)
+        limit = models.context_limit(folder)
+        if limit is not None and wanted > limit:
+            raise ConfigError(
+                f"serve.context_tokens + serve.max_tokens is {wanted}, and {folder} can read {limit} tokens: "
+                "lower serve.context_tokens"
+            )
+        resolved[name] = (folder, models.version(folder))
+    return resolved
+
+
+def engine_settings(
+    config: ServeConfig, resolved: dict[str, tuple[Path, str]], gpus: int
+) -> list[EngineSettings]:
+    """Settings of every arm's engine; arms share a GPU equally when there are fewer GPUs than arms."""
+    arms_per_gpu = max(1, -(-len(resolved) // gpus)) if gpus else 0
+    return [
+        EngineSettings(
+            arm=name,
+            model=folder,
+            version=version,
+            max_model_len=config.context_tokens + config.max_tokens,
+            max_concurrent=config.max_concurrent,
+            threads=config.cpus,
+            kv_cache_bytes=int(config.kv_cache_gb * 2**30),
+            gpu=1 / arms_per_gpu if gpus else 0.0,
+            gpu_memory_share=config.gpu_memory_share / arms_per_gpu if gpus else 0.0,
+        )
+        for name, (folder, version) in resolved.items()
+    ]
+
+
+def _wait_healthy(config: ServeConfig, began: float, progress: Progress | None) -> None:
+    from ray import serve
+
+    url = f"http://{_reachable(config.host)}:{config.port}/health"
+    while True:
+        waited_s = time.monotonic() - began
+        status = serve.status().applications.get(APP)
+        if status is not None and status.status == "DEPLOY_FAILED":
+            reason = " ".join(status.message.split())
+            raise ServeError(f"the completion service could not be deployed: {reason[-600:]}")
+        if _answers(url):
+            return
+        if waited_s > config.start_timeout_s:
+            raise ServeError(
+                f"the completion service is not healthy after {waited_s:.0f} s; its log files are in Ray's "
+                "log folder; raise serve.start_timeout_s if the model is large"
+            )
+        if progress is not None:
+            progress("loading models", waited_s)
+        time.sleep(0.5)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=6) as reply:  # noqa: S310 - our own http address
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _hush() -> None:
+    """Keep Ray Serve's progress and Ray's remarks about its own actors off the terminal.
+
+    Ray prints to stdout, for instance, that Serve's controller died when it was told to. Errors that
+    matter to us arrive as exceptions, and all of it stays in Ray's log files.
+    """
+    from ray._private import worker
+
+    def to_debug_log(data: dict[str, Any], ignore_prefix: bool) -> None:
+        for line in data["lines"]:
+            log.debug("ray: %s", line)
+
+    worker.print_to_stdstream = to_debug_log
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+
+
+def _shut_down() -> None:
+    from ray import serve
+
+    serve.shutdown()
+
+
+def _reachable(host: str) -> str:
+    """Address to reach a listener on `host` from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - the command line's own output
+
+
+def _print_progress(what: str, seconds: float) -> None:
+    print(f"\r{what}: {seconds:.0f} s", end="", flush=True)  # noqa: T201

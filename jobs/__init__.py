@@ -1,0 +1,1 @@
+"""Entry points: parse settings, call the library, say where the result is."""

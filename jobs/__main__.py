@@ -1,0 +1,140 @@
+"""The command line: `echo-ray VERB [CONFIG.yaml] [section.key=value ...]`, also `python -m jobs`."""
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from echo_ray import __version__, config
+from echo_ray.errors import ConfigError, EchoError
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One command: where its function lives (`module:function`), what it reads, what it does."""
+
+    target: str
+    sections: tuple[str, ...]
+    about: str
+
+
+VERBS = {
+    "demo": Verb("jobs.loop:demo", ("run",), "the whole loop on this machine, with configs/demo.yaml"),
+    "loop": Verb(
+        "jobs.loop:loop",
+        (
+            *("run", "cluster", "simulate", "serve", "import", "mine", "distil", "verify"),
+            *("balance", "pack", "train", "experiment"),
+        ),
+        "simulate, mine, distil, verify, balance, train, experiment, report",
+    ),
+    "serve": Verb("jobs.serve:serve", ("serve", "cluster"), "answer completion requests and log them"),
+    "simulate": Verb("jobs.simulate:simulate", ("simulate", "serve", "cluster"), "let developers work"),
+    "import": Verb("jobs.stages:import_", ("import", "cluster"), "any log to session-partitioned Parquet"),
+    "mine": Verb("jobs.stages:mine", ("mine", "cluster"), "log to samples: what was left in each gap"),
+    "distil": Verb("jobs.stages:distil", ("distil", "cluster"), "cut what was left to the next intent"),
+    "verify": Verb("jobs.stages:verify", ("verify", "cluster"), "refuse broken, unsafe and void conflicts"),
+    "balance": Verb("jobs.stages:balance", ("balance", "cluster"), "weigh silence and lengths"),
+    "pack": Verb("jobs.stages:pack", ("pack", "cluster"), "samples to token ids"),
+    "train": Verb("jobs.stages:train", ("train", "cluster"), "fine-tune with DeepSpeed under Ray Train"),
+    "experiment": Verb(
+        "jobs.experiment:experiment",
+        ("experiment", "simulate", "serve", "cluster"),
+        "the same developers with two models, and the difference",
+    ),
+    "pretrain": Verb("jobs.stages:pretrain", ("pretrain",), "make the small base model"),
+}
+
+USAGE = "usage: echo-ray VERB [CONFIG.yaml] [section.key=value ...]"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 2 a user's error in one sentence, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(words)
+    except EchoError as error:
+        sys.stderr.write(f"echo-ray: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("\necho-ray: interrupted; the same command goes on where it stopped\n")
+        return 130
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if words else 2
+    if words[0] in ("-V", "--version"):
+        print(f"echo-ray {__version__}")
+        return 0
+    name, *rest = words
+    verb = VERBS.get(name)
+    if verb is None:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; verbs are {', '.join(VERBS)}"
+        raise ConfigError(f"unknown verb {name!r}{hint}")
+    if any(word in ("-h", "--help") for word in rest):
+        print(manual(name, verb))
+        return 0
+    path, overrides = split(rest)
+    from jobs.settings import RunConfig
+
+    if name == "demo" and path is None:
+        path = demo_file()
+    settings = config.load(RunConfig, path, overrides)
+    command = " ".join(["echo-ray", *words])
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    module, function = verb.target.split(":")
+    getattr(importlib.import_module(module), function)(settings, command)
+    return 0
+
+
+def split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """(configuration file, overrides) from the words after the verb; ConfigError for anything else."""
+    path: Path | None = None
+    overrides = []
+    for word in words:
+        if "=" in word and not word.startswith("-"):
+            overrides.append(word)
+        elif word.startswith("-"):
+            raise ConfigError(f"unknown option {word}; settings are written section.key=value")
+        elif path is None:
+            path = Path(word)
+        else:
+            raise ConfigError(f"two configuration files, {path} and {word}; name one")
+    return path, overrides
+
+
+def demo_file() -> Path:
+    """The demo's settings in this checkout."""
+    return Path(__file__).resolve().parent.parent / "configs" / "demo.yaml"
+
+
+def overview() -> str:
+    """What `echo-ray --help` prints."""
+    width = max(len(name) for name in VERBS)
+    lines = [f"  {name:<{width}}  {verb.about}" for name, verb in VERBS.items()]
+    return "\n".join([USAGE, "", *lines, "", "echo-ray VERB --help lists every setting of a verb."])
+
+
+def manual(name: str, verb: Verb) -> str:
+    """Every setting that `verb` reads, with default and description."""
+    from jobs.settings import RunConfig
+
+    lines = [f"usage: echo-ray {name} [CONFIG.yaml] [section.key=value ...]", "", verb.about, ""]
+    for key, kind, default, text in config.fields(RunConfig):
+        if key.split(".")[0] in verb.sections:
+            shown = "none" if default is None else str(default)
+            lines += [
+                f"  {key} = {shown}  ({kind})",
+                *(f"      {line.strip()}" for line in text.splitlines()),
+            ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

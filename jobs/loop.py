@@ -1,0 +1,57 @@
+"""The whole loop of the paper, top to bottom: experience, knowledge, optimization, measurement.
+
+Every stage commits by its manifest, so a loop that was killed goes on where it stopped, and a loop whose
+settings changed redoes what they touch and what follows.
+"""
+
+import time
+
+from echo_ray import models
+from echo_ray.cluster import running
+from jobs import gather, report, stages
+from jobs.experiment import twins
+from jobs.settings import RunConfig
+from jobs.simulate import check, experience
+
+
+def demo(config: RunConfig, command: str) -> None:
+    """Verb `demo`: the loop with the settings of configs/demo.yaml."""
+    loop(config, command)
+
+
+def loop(config: RunConfig, command: str) -> None:
+    """Verb `loop`: everything into `run.output`, the report last."""
+    began = time.monotonic()
+    run = config.run.output
+    base = config.serve.model or models.BASE
+    config = config.updated(
+        pack={**config.pack.model_dump(), "model": config.pack.model or base},
+        train={**config.train.model_dump(), "model": config.train.model or base},
+        experiment={**config.experiment.model_dump(), "base": config.experiment.base or base},
+    )
+    check(config, ("train", "heldout"))
+    with running(config.cluster) as logs:
+        print(f"echo-ray: {command}\n  results in {run}, engine logs in {logs}")
+        # 4.1 Experience: developers work with the base model; every request is logged.
+        done = {"simulate": experience(config, run / "log", run / "simulate" / "truth.jsonl")}
+        stages.say(done["simulate"], run / "log")
+        # 4.2 to 4.5 Knowledge: what they left, cut to the intent, verified, balanced.
+        for name, stage, source in (
+            ("mine", stages.mine_log, "log"),
+            ("distil", stages.distil_samples, "mine"),
+            ("verify", stages.verify_samples, "distil"),
+            ("balance", stages.balance_samples, "verify"),
+            ("pack", stages.pack_samples, "balance"),
+            # 4.6 Optimization: SFT on what the model should have said.
+            ("train", stages.train_model, "pack"),
+        ):
+            done[name] = stage(config, run / source, run / name)
+            stages.say(done[name], run / name)
+        # 5 Measurement: the same held-out developers, once with either model.
+        done["experiment"] = twins(config, run / "train" / "model", run / "experiment")
+        stages.say(done["experiment"], run / "experiment")
+    folders = {name: run / name for name in done}
+    summary = report.build(gather.inputs(config, folders))
+    written, page = report.write(summary, run)
+    print(f"\n{summary['verdict']}\n")
+    print(f"report: {page} (and {written}), {time.monotonic() - began:.0f} s in all")

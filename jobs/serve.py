@@ -1,0 +1,13 @@
+"""Verb `serve`: answer completion requests and log them, until Ctrl-C."""
+
+from echo_ray.cluster import running
+from echo_ray.serve import launch
+from jobs.settings import RunConfig
+
+
+def serve(config: RunConfig, command: str) -> None:
+    """Serve with the settings of the section `serve`; what can be refused is refused before Ray starts."""
+    launch.check_port(config.serve.host, config.serve.port)
+    launch.resolve(config.serve)
+    with running(config.cluster):
+        launch.serve_forever(config.serve)

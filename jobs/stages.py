@@ -1,0 +1,171 @@
+"""Single stages from the command line: each works alone on folders that a person can look at."""
+
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from echo_ray import data, models, schema
+from echo_ray.cluster import running
+from echo_ray.config import Config
+from echo_ray.data import Manifest
+from echo_ray.errors import ConfigError
+from echo_ray.log import partition
+from echo_ray.stages import balance as balancing
+from echo_ray.stages import distil as distilling
+from echo_ray.stages import mine as mining
+from echo_ray.stages import pack as packing
+from echo_ray.stages import verify as verifying
+from jobs.settings import RunConfig
+
+
+def folders(section: str, config: Config) -> tuple[Path, Path]:
+    """(input, output) of a stage. Raises ConfigError, naming the key, when one is not given or not there."""
+    for key in ("input", "output"):
+        if getattr(config, key) is None:
+            raise ConfigError(f"{section}.{key} is not set: add {section}.{key}=FOLDER")
+    source: Path = getattr(config, "input")  # noqa: B009 - Config itself has no such field
+    output: Path = getattr(config, "output")  # noqa: B009
+    if not source.exists():
+        raise ConfigError(f"{section}.input={source} does not exist")
+    return source, output
+
+
+def say(manifest: Manifest, output: Path) -> None:
+    """One line about a finished stage, and where its result is."""
+    drops = ", ".join(f"{count:,} {reason}" for reason, count in manifest.drops.items())
+    dropped = f"; dropped: {drops}" if drops else ""
+    rows = f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out"
+    print(f"{manifest.stage:<10} {rows}, {manifest.seconds:.1f} s{dropped} -> {output}", flush=True)
+
+
+def import_(config: RunConfig, command: str) -> None:
+    """Verb `import`: any version-1 log to session-partitioned Parquet."""
+    source, output = folders("import", config.import_)
+    with running(config.cluster):
+        manifest = partition.partition(config.import_, source, output)
+    warn(manifest)
+    say(manifest, output)
+
+
+def mine(config: RunConfig, command: str) -> None:
+    """Verb `mine`: an experience log, partitioned or not, to samples."""
+    source, output = folders("mine", config.mine)
+    partition.check(source, "mine.input")
+    with running(config.cluster):
+        manifest = mine_log(config, source, output)
+    say(manifest, output)
+
+
+def mine_log(config: RunConfig, source: Path, output: Path) -> Manifest:
+    """Mine `source`; a log that is not partitioned by session yet is shuffled to `output/log` first."""
+    if not partition.is_partitioned(source):
+        fresh = not output.exists()
+        try:
+            warn(partition.partition(config.import_, source, output / "log", "mine.input"))
+        except Exception:
+            if fresh and output.exists() and not any(output.iterdir()):
+                output.rmdir()
+            raise
+        source = output / "log"
+    return data.run_stage("mine", mining.mine, config.mine, source, output, schema.SAMPLE)
+
+
+def distil(config: RunConfig, command: str) -> None:
+    """Verb `distil`."""
+    source, output = folders("distil", config.distil)
+    with running(config.cluster):
+        say(distil_samples(config, source, output), output)
+
+
+def distil_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
+    """Cut every commit under `source` to its immediate intent."""
+    return data.run_stage("distil", distilling.distil, config.distil, source, output, schema.DISTILLED)
+
+
+def verify(config: RunConfig, command: str) -> None:
+    """Verb `verify`."""
+    source, output = folders("verify", config.verify)
+    with running(config.cluster):
+        say(verify_samples(config, source, output), output)
+
+
+def verify_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
+    """Check every target under `source`."""
+    return data.run_stage("verify", verifying.verify, config.verify, source, output, schema.VERIFIED)
+
+
+def balance(config: RunConfig, command: str) -> None:
+    """Verb `balance`."""
+    source, output = folders("balance", config.balance)
+    with running(config.cluster):
+        say(balance_samples(config, source, output), output)
+
+
+def balance_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
+    """Weigh the targets under `source`; the plan is made from all shards, then applied to each."""
+    shards = (pq.read_table(path) for unit in data.units_of(source) for path in unit.paths)
+    counts = balancing.Counts.total(balancing.histogram(shard, config.balance) for shard in shards)
+    applied = balancing.applied(config.balance, balancing.plan(counts, config.balance))
+    return data.run_stage(
+        "balance",
+        balancing.balance,
+        applied,
+        source,
+        output,
+        schema.BALANCED,
+        notes={"counts": counts.model_dump(), "plan": applied.plan.model_dump()},
+    )
+
+
+def pack(config: RunConfig, command: str) -> None:
+    """Verb `pack`."""
+    source, output = folders("pack", config.pack)
+    with running(config.cluster):
+        say(pack_samples(config, source, output), output)
+
+
+def pack_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
+    """Render and tokenize the balanced samples under `source` for one model."""
+    model = config.pack.model or models.BASE
+    models.check(model, "pack.model")
+    settings = config.pack.updated(model=model.resolve())
+    identity = {"tokenizer": models.version(model)}
+    return data.run_stage("pack", packing.pack, settings, source, output, packing.PACKED, identity=identity)
+
+
+def train(config: RunConfig, command: str) -> None:
+    """Verb `train`."""
+    source, output = folders("train", config.train)
+    with running(config.cluster):
+        say(train_model(config, source, output), output / "model")
+
+
+def train_model(config: RunConfig, source: Path, output: Path) -> Manifest:
+    """Fine-tune on the packed samples under `source`."""
+    from echo_ray.train.launch import train as fine_tune
+
+    model = config.train.model or models.BASE
+    models.check(model, "train.model")
+    return fine_tune(config.train, source, output, model)
+
+
+def pretrain(config: RunConfig, command: str) -> None:
+    """Verb `pretrain`."""
+    from echo_ray.progress import bar
+    from echo_ray.train.pretrain import run
+
+    with bar("pretrain", config.pretrain.minutes * 60, "s") as shown:
+
+        def progress(seconds: float, note: str) -> None:
+            shown.update(round(seconds, 1) - shown.n)
+            shown.set_postfix_str(note)
+
+        folder = run(config.pretrain, command, progress)
+    print(f"pretrain: the model is in {folder}")
+
+
+def warn(manifest: Manifest) -> None:
+    """Print what a person should know about an imperfect log."""
+    for sentence in partition.warnings(manifest):
+        sys.stderr.write(f"echo-ray: {sentence}\n")

@@ -1,0 +1,352 @@
+"""The serving part without Ray: arms, policy, model folders, dialect, identity, settings."""
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echo_ray import models
+from echo_ray.config import build, fields
+from echo_ray.errors import ConfigError, SchemaError
+from echo_ray.schema import REQUEST
+from echo_ray.serve import dialect, launch, policy, records
+from echo_ray.serve.arms import assign
+from echo_ray.serve.config import Arm, ServeConfig
+from echo_ray.serve.dialect import Completion, Refusal
+from echo_ray.serve.engine import EngineSettings, environment, llm_config
+from tests import tiny
+
+USERS = [f"user-{number}" for number in range(4000)]
+
+
+# arms
+
+
+def test_arms_are_sticky_and_follow_their_weights():
+    weights = {"control": 3.0, "treatment": 1.0}
+    first = {user: assign(user, weights, "s") for user in USERS}
+    assert first == {user: assign(user, weights, "s") for user in reversed(USERS)}
+    share = sum(arm == "treatment" for arm in first.values()) / len(USERS)
+    assert abs(share - 0.25) < 0.03
+
+
+def test_arms_ignore_scale_and_order_of_weights():
+    for user in USERS[:500]:
+        arm = assign(user, {"a": 1, "b": 2}, "s")
+        assert arm == assign(user, {"b": 20, "a": 10}, "s")
+
+
+def test_changed_weights_move_only_users_between_the_boundaries():
+    before = {user: assign(user, {"a": 9, "b": 1}) for user in USERS}
+    after = {user: assign(user, {"a": 8, "b": 2}) for user in USERS}
+    moved = [user for user in USERS if before[user] != after[user]]
+    assert {before[user] for user in moved} == {"a"}
+    assert abs(len(moved) / len(USERS) - 0.1) < 0.02
+
+
+def test_another_salt_draws_anew():
+    same = sum(assign(user, {"a": 1, "b": 1}, "1") == assign(user, {"a": 1, "b": 1}, "2") for user in USERS)
+    assert abs(same / len(USERS) - 0.5) < 0.04
+
+
+def test_one_arm_takes_everybody_and_no_arms_are_an_error():
+    assert assign("anyone", {"base": 0.1}) == "base"
+    with pytest.raises(ValueError, match="no arms"):
+        assign("anyone", {})
+
+
+# policy
+
+
+@pytest.mark.parametrize(
+    ("raw", "prefix", "suffix", "expected"),
+    [
+        ("a + b", "return ", "\n", "a + b"),
+        ("a + b\n\n  ", "return ", "\n", "a + b"),
+        ("   \n", "", "\n", ""),
+        ("", "", "x", ""),
+        ("import os\n", "", "import sys\n", "import os\n"),  # code follows on the line: the newline matters
+        (" \n", "", "import sys\n", ""),
+        ("a<|endoftext|>b", "", "", "a"),
+        ("a<\uff5cfim\u2581end\uff5c>", "", "", "a"),
+        ("x)", "f(", ")\n", "x"),  # the bracket is there already
+        ("len(x)", "print(", ")\n", "len(x)"),  # this one is the proposal's own
+        ("x)", "f(g(", ")\n", "x)"),  # one of the two is missing
+        ("x))", "f(g(", "))\n", "x"),
+        ("\n    y\n}", "if x {", "\n}\n", "\n    y"),
+        ("{\n    y\n}", "class X {\nif x ", "\n}\n", "{\n    y\n}"),
+        ("a, b, c", "f(", ", c)", "a, b"),
+        ("main", "def ", "int y", "main"),  # "in" repeats only inside words
+        ("value = item\nreturn value", "    ", "\nreturn value\n", "value = item"),
+        ("x", "y = ", "x\n", "x"),  # one letter repeats by chance
+    ],
+)
+def test_policy_cases(raw, prefix, suffix, expected):
+    assert policy.proposal(raw, prefix, suffix) == expected
+
+
+def test_policy_stops_at_the_clients_stop_string():
+    assert policy.proposal("one\n\ntwo", "", "", ["\n\n", ""]) == "one"
+
+
+SNIPPETS = st.text(alphabet="ab1_ \n()[]{},.", max_size=12)
+
+
+@given(raw=SNIPPETS, prefix=SNIPPETS, suffix=SNIPPETS)
+def test_policy_only_ever_cuts_the_end(raw, prefix, suffix):
+    text = policy.proposal(raw, prefix, suffix)
+    assert raw.startswith(text)
+    assert text == "" or text.strip()
+    size = policy.overlap(raw, prefix, suffix)
+    assert 0 <= size <= len(raw)
+    assert size == 0 or suffix.startswith(raw[len(raw) - size :].rstrip())
+
+
+@given(text=SNIPPETS, prefix=SNIPPETS)
+def test_policy_never_cuts_without_a_suffix(text, prefix):
+    assert policy.proposal(text, prefix, "") == text.rstrip()
+
+
+@given(raw=SNIPPETS, tail=st.sampled_from(policy.SENTINELS), rest=SNIPPETS)
+def test_no_sentinel_survives(raw, tail, rest):
+    assert policy.proposal(raw + tail + rest, "", "") == raw.rstrip()
+
+
+# model folders
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return tiny.write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+def copy(model, tmp_path) -> Path:
+    return Path(shutil.copytree(model, tmp_path / "copy"))
+
+
+def test_a_good_model_folder_passes(model):
+    assert models.check(model).name == "echo"
+    assert models.context_limit(model) == 1024
+
+
+def test_the_quick_check_and_the_tokenizer_agree(model):
+    tokenizer = models.load_tokenizer(model)
+    assert models.check(model) == models.template_for(tokenizer)
+    quick = models._Vocabulary(model / "tokenizer.json")
+    text = "def f(x):\n    return 'é' # <|fim_middle|>"
+    assert quick.encode(text, add_special_tokens=False) == tokenizer.encode(text, add_special_tokens=False)
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("config.json", "config.json"),
+        ("model.safetensors", "safetensors"),
+        ("tokenizer.json", "tokenizer.json"),
+    ],
+)
+def test_a_folder_without_a_part_is_refused(copy, missing, said):
+    (copy / missing).unlink()
+    with pytest.raises(SchemaError, match=said) as error:
+        models.check(copy, "serve.arms.new.model")
+    assert "change serve.arms.new.model" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_folder_is_a_wrong_setting(tmp_path):
+    with pytest.raises(ConfigError, match=r"does not exist: change serve\.model"):
+        models.check(tmp_path / "none")
+
+
+def test_broken_files_are_refused(copy):
+    (copy / "tokenizer.json").write_text("{")
+    with pytest.raises(SchemaError, match=r"tokenizer\.json cannot be read"):
+        models.check(copy)
+    (copy / "config.json").write_text("{")
+    with pytest.raises(SchemaError, match="not valid JSON"):
+        models.check(copy)
+    (copy / "config.json").write_text("{}")
+    with pytest.raises(SchemaError, match="architectures"):
+        models.check(copy)
+
+
+def test_a_tokenizer_without_sentinels_is_refused(copy):
+    tiny.write_tokenizer(copy, sentinels=("<|endoftext|>",))
+    with pytest.raises(SchemaError, match=r"fill-in-the-middle.*change serve\.model"):
+        models.check(copy)
+
+
+def test_the_version_is_the_content(model, copy, tmp_path):
+    same = shutil.copytree(model, tmp_path / "other" / model.name)
+    assert models.version(model) == models.version(Path(same))
+    assert models.version(copy).split("-")[-1] == models.version(model).split("-")[-1]
+    weights = bytearray((copy / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (copy / "model.safetensors").write_bytes(weights)
+    assert models.version(copy).split("-")[-1] != models.version(model).split("-")[-1]
+    assert models.version(model).isascii()
+
+
+# launch, before Ray
+
+
+def test_a_busy_port_is_refused():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port {port} is busy.*change serve\.port"):
+            launch.start(ServeConfig(port=port))
+    launch.check_port("127.0.0.1", port)
+
+
+def test_arms_resolve_to_versions(model, copy):
+    (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
+    config = ServeConfig(model=model, arms={"a": Arm(), "b": Arm(model=copy, weight=3)})
+    resolved = launch.resolve(config)
+    assert resolved["a"] == (model, models.version(model))
+    assert resolved["b"] == (copy, models.version(copy))
+    assert list(launch.resolve(ServeConfig(model=model))) == ["base"]
+    with pytest.raises(ConfigError, match=r"serve\.arms\.b\.model"):
+        launch.resolve(config.updated(arms={"b": Arm(model=Path("/none"))}))
+    with pytest.raises(ConfigError, match=r"lower serve\.context_tokens"):
+        launch.resolve(config.updated(context_tokens=2000))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gpu", "share"), [(0, 0.0, 0.0), (1, 0.5, 0.45), (2, 1.0, 0.9), (8, 1.0, 0.9)]
+)
+def test_arms_share_gpus(gpus, gpu, share):
+    resolved = {"a": (Path("/a"), "a-1"), "b": (Path("/b"), "b-1")}
+    settings = launch.engine_settings(ServeConfig(), resolved, gpus)
+    assert [(item.gpu, item.gpu_memory_share) for item in settings] == [(gpu, share)] * 2
+    plain = llm_config(settings[0])
+    assert ("enforce_eager" in plain["engine_kwargs"]) is (gpus == 0)
+    assert ("OMP_NUM_THREADS" in environment(settings[0])) is (gpus == 0)
+
+
+def test_every_setting_has_a_docstring_and_round_trips():
+    assert all(text for _, _, _, text in fields(ServeConfig))
+    assert all(field.description for field in EngineSettings.model_fields.values())
+    tree = {"arms": {"new": {"model": "/m", "weight": 2}}}
+    assert build(ServeConfig, tree).arms["new"].weight == 2
+    with pytest.raises(ConfigError, match="weight"):
+        build(ServeConfig, {"arms": {"new": {"weight": 0}}})
+
+
+# dialect
+
+
+def parse(**body):
+    return dialect.parse(json.dumps(body).encode())
+
+
+def test_the_smallest_request():
+    assert parse(prompt="x") == Completion("x", "", None, None, (), False, False, None, None)
+
+
+def test_a_full_request_with_unknown_keys():
+    parsed = parse(
+        prompt=["x"], suffix=None, max_tokens=5, temperature=1, stop="\n", stream=True, n=1, seed=3,
+        user="u", stream_options={"include_usage": True}, best_of=1, logit_bias={},
+        metadata={"file": "a.py"}, echo=False,
+    )  # fmt: skip
+    assert parsed == Completion("x", "", 5, 1.0, ("\n",), True, True, 3, "u")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"prompt": None},
+        {"prompt": [1, 2]},
+        {"prompt": ["a", "b"]},
+        {"prompt": "x", "suffix": 1},
+        {"prompt": "x", "n": 2},
+        {"prompt": "x", "max_tokens": 0},
+        {"prompt": "x", "max_tokens": True},
+        {"prompt": "x", "temperature": "hot"},
+        {"prompt": "x", "temperature": -1},
+        {"prompt": "x", "stop": [1]},
+        {"prompt": "x", "stream": "yes"},
+        {"prompt": "x", "stream_options": 1},
+        {"prompt": "x", "seed": 2**63},
+        {"prompt": "x", "user": 1},
+    ],
+)
+def test_bad_values_are_refused_by_name(body):
+    refusal = parse(**body)
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == 400
+    error = json.loads(refusal.body())["error"]
+    assert error["param"] == (list(body)[-1] if body else "prompt")
+    assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"x"', b'{"prompt": "\\ud800"}', b"\xff"])
+def test_bodies_that_are_no_request(raw):
+    assert isinstance(dialect.parse(raw), Refusal)
+
+
+def test_a_stream_carries_the_whole_answer():
+    body = dialect.answer("cmpl-1", "m-1", 1, "text", "stop", dialect.Usage(3, 2, 1))
+    *chunks, end = b"".join(dialect.events(body, True)).strip().split(b"\n\n")
+    first, last = (json.loads(chunk.removeprefix(b"data: ")) for chunk in chunks)
+    assert end == b"data: [DONE]"
+    assert first["choices"][0]["text"] == "text"
+    assert "usage" not in first
+    assert last["choices"] == []
+    assert last["usage"]["total_tokens"] == 5
+
+
+# identity and records
+
+DAY_MS = 1_700_000_000_000
+
+
+def test_identity_from_headers():
+    headers = {"x-echo-user": "u", "x-echo-session": "s", "x-echo-file": "f", "x-echo-language": "python"}
+    who = records.identity(headers, "other", "1.2.3.4", DAY_MS)
+    assert (who.user, who.session, who.file, who.language, who.client) == ("u", "s", "f", "python", None)
+
+
+def test_identity_fallbacks():
+    assert records.identity({}, "body", "1.2.3.4", DAY_MS).user == "body"
+    bearer = records.identity({"authorization": "Bearer sk-secret"}, None, "1.2.3.4", DAY_MS)
+    assert bearer.user.startswith("token-")
+    assert "secret" not in str(bearer)
+    assert bearer == records.identity({"authorization": "bearer sk-secret"}, None, "5.6.7.8", DAY_MS)
+    peer = records.identity({"user-agent": "vim"}, None, "1.2.3.4", DAY_MS)
+    assert peer.user.startswith("peer-")
+    assert "1.2.3.4" not in str(peer)
+    assert peer.session == f"{peer.user}@2023-11-14"
+    assert (peer.file, peer.language, peer.client) == ("unknown", "plaintext", "vim")
+
+
+def test_a_request_record_is_exactly_the_schema():
+    who = records.identity({}, "u", "p", DAY_MS)
+    record = records.request_record(
+        who, request_id="r", ts_ms=1, prefix="p", suffix="s", delivered=False, proposal=None,
+        model="m", arm="a", latency_ms=None,
+    )  # fmt: skip
+    assert record.pop("record") == "request"
+    assert set(record) == set(REQUEST.names)
+
+
+def test_events_are_logged_all_or_not_at_all():
+    good = {"request_id": "r", "type": "accepted", "accepted_chars": 3, "more": 1}
+    [record] = records.event_records(good, "u", 5)
+    assert record == {
+        "record": "event", "request_id": "r", "ts_ms": 5, "user": "u", "type": "accepted",
+        "accepted_chars": 3, "visible_ms": None,
+    }  # fmt: skip
+    assert len(records.event_records([good, good], "u", 5)) == 2
+    assert len(records.event_records({"events": [good]}, "u", 5)) == 1
+    for bad in ({}, {"request_id": "r"}, good | {"type": "liked"}, good | {"visible_ms": -1}, 3, [], [3]):
+        assert isinstance(records.event_records(bad, "u", 5), Refusal)
+        assert isinstance(records.event_records([good, bad], "u", 5), Refusal)
