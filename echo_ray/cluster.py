@@ -91,6 +91,8 @@ def quiet() -> None:
     """Keep library chatter off the terminal; warnings of our own code still show."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "1")
+    # Ray gives its workers a nice value of 15, so any other program would starve the engines.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -133,7 +134,9 @@ def _by_key(model: type[Config]) -> dict[str, FieldInfo]:
 
 
 def _config_class(annotation: Any) -> type[Config] | None:
-    for candidate in (annotation, *get_args(annotation)):
+    # Of a union its members count; the values of a dict are not settings with fixed names.
+    members = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+    for candidate in (annotation, *members):
         if isinstance(candidate, type) and issubclass(candidate, Config):
             return candidate
     return None

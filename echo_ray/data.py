@@ -12,6 +12,7 @@ without one is work that was cut short, and only its missing units are done.
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections import Counter
@@ -203,6 +204,7 @@ def map_units(
     items = [{"name": unit.name, "paths": json.dumps(unit.paths)} for unit in units]
     if not items:
         return
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # importing it has set its own level
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours counts rows
     context.print_on_execution_start = False
@@ -211,8 +213,14 @@ def map_units(
         for row in dataset.map(_call, fn_kwargs={"function": function, "job": job}).iter_rows():
             yield json.loads(row["result"])
     except RayError as error:
-        cause = str(error).strip().splitlines()[-1]
-        raise StageError(f"a worker failed: {cause}") from error
+        raise StageError(f"a worker failed: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What `_call` said in the worker; Ray hands over only text, with a traceback around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line.partition("StageError: ")[2] for line in lines if "StageError: " in line]
+    return (told or lines or ["no reason given"])[-1]
 
 
 def _call(

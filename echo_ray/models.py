@@ -5,11 +5,10 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import echo_ray
 from echo_ray.errors import ConfigError, SchemaError
-from echo_ray.prompts import Template, template_for
+from echo_ray.prompts import FastTokenizer, Template, template_for
 
 BASE = Path(echo_ray.__file__).parent / "assets" / "base"
 """The bundled base model."""
@@ -37,7 +36,7 @@ def check(folder: Path, key: str = "serve.model") -> Template:
     if not (folder / "tokenizer.json").is_file():
         raise SchemaError(f"{folder} has no tokenizer.json: save a fast tokenizer there, or change {key}")
     try:
-        return template_for(_Vocabulary(folder / "tokenizer.json"))
+        return template_for(FastTokenizer(folder))
     except SchemaError as error:
         raise SchemaError(f"{folder}: {error}: change {key}") from None
 
@@ -47,20 +46,6 @@ def context_limit(folder: Path) -> int | None:
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     limit = described.get("max_position_embeddings")
     return limit if isinstance(limit, int) else None
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer, without looking anything up on a model hub.
-
-    Raises SchemaError when transformers cannot read it.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise SchemaError(f"the tokenizer cannot be loaded ({reason[:200]})") from None
 
 
 def version(folder: Path) -> str:
@@ -80,24 +65,6 @@ def version(folder: Path) -> str:
             hasher.update(f"{path.name}:{path.stat().st_size}:{digest}\n".encode())
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name) or "model"
     return f"{name}-{hasher.hexdigest()[:10]}"
-
-
-class _Vocabulary:
-    """`tokenizer.json` read by the tokenizers library alone: importing transformers takes seconds."""
-
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer
-
-        try:
-            self._inner = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for any bad file
-            raise SchemaError(f"tokenizer.json cannot be read ({str(error)[:200]})") from None
-
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        return list(self._inner.encode(text, add_special_tokens=add_special_tokens).ids)
-
-    def convert_tokens_to_ids(self, tokens: str) -> Any:
-        return self._inner.token_to_id(tokens)
 
 
 def _file_digest(path: Path) -> str:

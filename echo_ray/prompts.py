@@ -113,7 +113,10 @@ class FastTokenizer:
         path = folder / "tokenizer.json"
         if not path.is_file():
             raise SchemaError(f"{folder} has no tokenizer.json: name the folder of a complete model")
-        self._core = Core.from_file(str(path))
+        try:
+            self._core = Core.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for any bad file
+            raise SchemaError(f"{path} cannot be read: {str(error)[:200]}") from None
         # A sentinel that stands in somebody's source file is text, not a command to the model.
         self._core.encode_special_tokens = True
         self.vocabulary: int = self._core.get_vocab_size(with_added_tokens=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from echo_ray import models
-from echo_ray.cluster import running
+from echo_ray.cluster import check_memory, running
 from echo_ray.config import fingerprint
 from echo_ray.data import Manifest, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
@@ -37,10 +37,13 @@ def simulate(config: RunConfig, command: str) -> None:
 
 def check(config: RunConfig, splits: Sequence[Split]) -> None:
     """Refuse, before anything starts, work that is not there and a service that cannot run."""
+    check_memory(config.cluster.min_memory_gb)
     for split in splits:
         sources.load(config.simulate, split)
     if config.simulate.url is None:
         launch.resolve(config.serve)
+        if config.serve.port:
+            launch.check_port(config.serve.host, config.serve.port)
 
 
 def experience(config: RunConfig, log: Path, truth: Path) -> Manifest:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from echo_ray import models
 from echo_ray.config import build, fields
 from echo_ray.errors import ConfigError, SchemaError
+from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.schema import REQUEST
 from echo_ray.serve import dialect, launch, policy, records
 from echo_ray.serve.arms import assign
@@ -89,6 +90,20 @@ def test_policy_cases(raw, prefix, suffix, expected):
     assert policy.proposal(raw, prefix, suffix) == expected
 
 
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        ("a = 1\nb = 2\nc =", "a = 1\nb = 2"),
+        ("a = compute(first, sec", "a = compute(first, sec"),
+        ("\n    a = comp", "\n    a = comp"),
+        ("a = 1<|endoftext|>b\nc", "a = 1"),
+    ],
+)
+def test_a_line_that_the_token_limit_cut_goes_when_others_stand(raw, kept):
+    assert kept == policy.proposal(raw, "", "", (), finished=False)
+    assert policy.proposal(raw, "", "") == policy.proposal(raw, "", "", (), finished=True)
+
+
 def test_policy_stops_at_the_clients_stop_string():
     assert policy.proposal("one\n\ntwo", "", "", ["\n\n", ""]) == "one"
 
@@ -135,11 +150,12 @@ def test_a_good_model_folder_passes(model):
 
 
 def test_the_quick_check_and_the_tokenizer_agree(model):
-    tokenizer = models.load_tokenizer(model)
-    assert models.check(model) == models.template_for(tokenizer)
-    quick = models._Vocabulary(model / "tokenizer.json")
-    text = "def f(x):\n    return 'é' # <|fim_middle|>"
-    assert quick.encode(text, add_special_tokens=False) == tokenizer.encode(text, add_special_tokens=False)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert models.check(model) == template_for(tokenizer)
+    text = "def f(x):\n    return 'é'"
+    assert FastTokenizer(model).encode(text) == tokenizer.encode(text, add_special_tokens=False)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from echo_ray import cluster
+from echo_ray import cluster, models
 from echo_ray.errors import ConfigError
 from echo_ray.schema import REQUEST
-from echo_ray.serve import launch, models
+from echo_ray.serve import launch
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import Arm, ServeConfig
 from tests import tiny

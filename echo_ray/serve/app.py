@@ -21,8 +21,7 @@ from ray.exceptions import RayError
 import echo_ray
 from echo_ray.errors import ServeError
 from echo_ray.log.segment import SegmentWriter
-from echo_ray.models import load_tokenizer
-from echo_ray.prompts import Template, template_for
+from echo_ray.prompts import FastTokenizer, Template, template_for
 from echo_ray.serve import dialect, policy, records
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import ServeConfig
@@ -41,7 +40,7 @@ class _Lane:
 
     version: str
     engine: Any
-    tokenizer: Any
+    tokenizer: FastTokenizer
     template: Template
     stop_ids: tuple[int, ...]
 
@@ -80,7 +79,9 @@ class Gateway:
             result = await self._ask(lane, parsed)
             if isinstance(result, Refusal):
                 return _refuse(result, request_id, arm, lane.version)
-            proposal = policy.proposal(result.text, parsed.prefix, parsed.suffix, parsed.stop)
+            proposal = policy.proposal(
+                result.text, parsed.prefix, parsed.suffix, parsed.stop, result.finish_reason != "length"
+            )
             usage = dialect.Usage(result.prompt_tokens, result.completion_tokens, result.cached_tokens)
             body = dialect.answer(
                 request_id, lane.version, ts_ms // 1000, proposal, result.finish_reason, usage
@@ -220,7 +221,7 @@ def application(config: ServeConfig, settings: list[EngineSettings]) -> Any:
 
 
 def _lane(item: EngineSettings, engine: Any) -> _Lane:
-    tokenizer = load_tokenizer(item.model)
+    tokenizer = FastTokenizer(item.model)
     template = template_for(tokenizer)
     stop_ids = (template.end, template.prefix, template.suffix, template.middle)
     return _Lane(item.version, engine, tokenizer, template, tuple(sorted(set(stop_ids))))

@@ -1,9 +1,9 @@
 """From the model's raw text to the proposal that a client sees (the paper's C1). Pure and small.
 
-In order: cut at the first stop string or leaked sentinel, cut what repeats the text after the cursor,
-drop trailing white space where the line ends, and turn white space alone into silence (`""`).
-Not covered: whether a proposal is worth showing (that is the model's answer, not a rule's), and code
-that legitimately contains a sentinel as text: its completion ends there.
+In order: cut at the first stop string or leaked sentinel, drop a last line that the token limit cut,
+cut what repeats the text after the cursor, drop trailing white space where the line ends, and turn white
+space alone into silence (`""`). Not covered: whether a proposal is worth showing (that is the model's
+answer, not a rule's), and code that legitimately contains a sentinel as text: its completion ends there.
 """
 
 import re
@@ -41,9 +41,15 @@ _BRACKETS = re.compile(r"[()\[\]{}]")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 
 
-def proposal(raw: str, prefix: str, suffix: str, stop: Sequence[str] = ()) -> str:
-    """What to show for the model's `raw` text between `prefix` and `suffix`; `""` is silence."""
+def proposal(raw: str, prefix: str, suffix: str, stop: Sequence[str] = (), finished: bool = True) -> str:
+    """What to show for the model's `raw` text between `prefix` and `suffix`; `""` is silence.
+
+    `finished` is false when the model ran into the token limit: then its last line is cut wherever the
+    limit fell, and goes if complete lines stand before it.
+    """
     text = _cut_at_first(raw, (*stop, *SENTINELS))
+    if not finished and text == raw and text.rpartition("\n")[0].strip():
+        text = text.rpartition("\n")[0]
     text = text[: len(text) - overlap(text, prefix, suffix)]
     # Before code on the same line, trailing white space is part of the answer ("import os\n|import sys").
     if not text.strip() or not suffix.split("\n", 1)[0].strip():

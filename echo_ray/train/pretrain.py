@@ -36,8 +36,8 @@ def run(config: PretrainConfig, command: str, progress: Progress) -> Path:
 
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    config.output.mkdir(parents=True, exist_ok=True)
     files = corpus.read(config.sources, config.extensions)
+    config.output.mkdir(parents=True, exist_ok=True)
     training, heldout = corpus.split(files, config.heldout_share, config.seed)
     token_folder = config.output / "tokenizer"
     if not (token_folder / "tokenizer.json").is_file():

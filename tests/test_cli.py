@@ -1,0 +1,89 @@
+"""The command line as a person meets it: help, shipped settings, mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from echo_ray import config
+from jobs.__main__ import VERBS, demo_file, main, manual
+from jobs.settings import RunConfig
+
+CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_configuration_loads(path: Path) -> None:
+    config.load(RunConfig, path)
+
+
+def test_the_demo_configuration_is_where_the_verb_looks_for_it() -> None:
+    assert demo_file() in [path.resolve() for path in CONFIGS]
+
+
+def test_every_setting_is_described_and_belongs_to_a_verb() -> None:
+    sections = {section for verb in VERBS.values() for section in verb.sections}
+    for key, _, _, text in config.fields(RunConfig):
+        assert text, f"{key} has no description"
+        assert key.split(".")[0] in sections, f"no verb reads {key}"
+
+
+@pytest.mark.parametrize("name", list(VERBS))
+def test_help_of_a_verb_lists_its_settings(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == main([name, "--help"])
+    printed = capsys.readouterr().out
+    assert manual(name, VERBS[name]) in printed
+    for section in VERBS[name].sections:
+        assert f"  {section}." in printed
+
+
+def test_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == main(["--help"])
+    printed = capsys.readouterr().out
+    assert all(f"  {name} " in printed for name in VERBS)
+
+
+@pytest.fixture
+def log_without_a_request(tmp_path: Path) -> Path:
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "a.jsonl").write_text("not json\n[1]\n")
+    return tmp_path / "log"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["mien"], "did you mean mine?"),
+        (["mine"], "mine.input is not set"),
+        (["mine", "mine.input={tmp}/none", "mine.output={tmp}/out"], "mine.input={tmp}/none does not exist"),
+        (["mine", "mine.input={tmp}", "mine.output={tmp}/out"], "mine.input={tmp} holds no log file"),
+        (["mine", "mine.inptu=x"], "did you mean mine.input?"),
+        (["loop", "{tmp}/none.yaml"], "none.yaml does not exist"),
+        (["loop", "a.yaml", "b.yaml"], "two configuration files"),
+        (["mine", "--fast"], "unknown option --fast"),
+        (["train", "train.input={tmp}", "train.output={tmp}/out"], "holds no Parquet file"),
+        (["serve", "serve.model={tmp}"], "change serve.model"),
+        (["loop", "run.output={tmp}/out", "simulate.sources=[nosuchpackage]"], "simulate.sources"),
+        (["demo", "run.output={tmp}/out", "cluster.min_memory_gb=100000"], "lower cluster.min_memory_gb"),
+        (["pretrain", "pretrain.sources=[{tmp}/no]", "pretrain.output={tmp}/out"], "pretrain.sources"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_nothing(
+    words: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 2 == main([word.format(tmp=tmp_path) for word in words])
+    captured = capsys.readouterr()
+    assert sentence.format(tmp=tmp_path) in captured.err
+    assert 1 == captured.err.count("\n")
+    assert "Traceback" not in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.ray
+def test_a_malformed_log_is_one_sentence_and_leaves_nothing(
+    log_without_a_request: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], cluster: None
+) -> None:
+    words = ["mine", f"mine.input={log_without_a_request}", f"mine.output={tmp_path / 'out'}"]
+    assert 2 == main(words)
+    captured = capsys.readouterr()
+    assert "holds no valid request: 2 lines refused, the first in a.jsonl:1: not JSON" in captured.err
+    assert not (tmp_path / "out").exists()
