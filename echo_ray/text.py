@@ -5,12 +5,21 @@ not by a Python loop: a 6,000-character context costs about a microsecond.
 """
 
 
-def common_prefix(a: str, b: str) -> int:
-    """Number of leading characters that `a` and `b` share."""
-    limit = min(len(a), len(b))
-    if a[:limit] == b[:limit]:
-        return limit
-    low, high = 0, limit  # a[:low] == b[:low], a[:high] != b[:high]
+def common_prefix(a: str, b: str, hint: int = 0) -> int:
+    """Number of leading characters that `a` and `b` share.
+
+    `hint` is a guess of the answer that only changes the speed: where somebody typed, it is the cursor.
+    """
+    low, high = 0, min(len(a), len(b))  # a[:low] == b[:low]; the answer is at most high
+    if 0 < hint <= high:
+        if a[:hint] == b[:hint]:
+            if hint == high or a[hint] != b[hint]:
+                return hint
+            low = hint
+        else:
+            high = hint - 1
+    if a[low:high] == b[low:high]:
+        return high
     while high - low > 1:
         middle = (low + high) // 2
         if a[low:middle] == b[low:middle]:
@@ -20,13 +29,19 @@ def common_prefix(a: str, b: str) -> int:
     return low
 
 
-def common_suffix(a: str, b: str) -> int:
-    """Number of trailing characters that `a` and `b` share."""
-    limit = min(len(a), len(b))
+def common_suffix(a: str, b: str, hint: int = 0) -> int:
+    """Number of trailing characters that `a` and `b` share; `hint` as in `common_prefix`."""
     size_a, size_b = len(a), len(b)
-    if a[size_a - limit :] == b[size_b - limit :]:
-        return limit
-    low, high = 0, limit
+    low, high = 0, min(size_a, size_b)
+    if 0 < hint <= high:
+        if a[size_a - hint :] == b[size_b - hint :]:
+            if hint == high or a[size_a - hint - 1] != b[size_b - hint - 1]:
+                return hint
+            low = hint
+        else:
+            high = hint - 1
+    if a[size_a - high : size_a - low] == b[size_b - high : size_b - low]:
+        return high
     while high - low > 1:
         middle = (low + high) // 2
         if a[size_a - middle : size_a - low] == b[size_b - middle : size_b - low]:

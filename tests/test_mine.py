@@ -36,7 +36,7 @@ def reference(snapshots: list[Snapshot], idle_s: float) -> list[Outcome]:
                 break
             last, count = now, count + 1
         commit = last.document[len(left) : len(last.document) - len(right)]
-        results.append(Outcome(opened.index, commit, reason, last.ts_ms, count))
+        results.append(Outcome(opened.row, commit, reason, last.ts_ms, count))
     return results
 
 
@@ -60,7 +60,7 @@ def sessions(draw: st.DrawFn) -> list[Snapshot]:
 
 @given(sessions())
 def test_equals_the_pairwise_definition(snapshots: list[Snapshot]) -> None:
-    mined = sorted(mine_session(snapshots, idle_s=2.0), key=lambda outcome: outcome.index)
+    mined = sorted(mine_session(snapshots, idle_s=2.0), key=lambda outcome: outcome.row)
     assert reference(snapshots, idle_s=2.0) == mined
 
 
@@ -68,7 +68,7 @@ def test_equals_the_pairwise_definition(snapshots: list[Snapshot]) -> None:
 def test_same_text_in_a_longer_document_changes_nothing(snapshots: list[Snapshot], size: int) -> None:
     margin = "#" * size
     wrapped = [
-        Snapshot(s.index, s.ts_ms, s.file, margin + s.document + margin, s.cursor + size) for s in snapshots
+        Snapshot(s.row, s.ts_ms, s.file, margin + s.document + margin, s.cursor + size) for s in snapshots
     ]
     assert list(mine_session(snapshots, 2.0)) == list(mine_session(wrapped, 2.0))
 
@@ -81,7 +81,7 @@ def typing(text: str, before: str, after: str, start_ms: int = 0) -> list[Snapsh
 
 
 def test_each_keystroke_sees_what_was_still_to_come() -> None:
-    outcomes = sorted(mine_session(typing("return 1", "def f():\n    ", "\n"), 300), key=lambda o: o.index)
+    outcomes = sorted(mine_session(typing("return 1", "def f():\n    ", "\n"), 300), key=lambda o: o.row)
     assert ["return 1"[i:] for i in range(9)] == [outcome.commit for outcome in outcomes]
     assert {EndReason.SESSION_END} == {outcome.end_reason for outcome in outcomes}
     assert [8, 7, 6, 5, 4, 3, 2, 1, 0] == [outcome.snapshots for outcome in outcomes]
@@ -92,7 +92,7 @@ def test_windows_that_slide_give_the_same_commits() -> None:
     snapshots = typing("result = value_3 + value_4", lines, lines[::-1])
     windowed = [
         Snapshot(
-            s.index,
+            s.row,
             s.ts_ms,
             s.file,
             s.document[s.cursor - 400 : s.cursor + 300],
@@ -101,14 +101,14 @@ def test_windows_that_slide_give_the_same_commits() -> None:
         )
         for s in snapshots
     ]
-    whole = {o.index: o.commit for o in mine_session(snapshots, 300)}
-    assert whole == {o.index: o.commit for o in mine_session(windowed, 300)}
+    whole = {o.row: o.commit for o in mine_session(snapshots, 300)}
+    assert whole == {o.row: o.commit for o in mine_session(windowed, 300)}
 
 
 def test_windows_with_nothing_in_common_end_the_gap() -> None:
     assert align("a" * 200, "b" * 200) is None
     far = [Snapshot(0, 0, "f", "a" * 200, 100, False), Snapshot(1, 9, "f", "b" * 200, 100, False)]
-    first, _ = sorted(mine_session(far, 300), key=lambda outcome: outcome.index)
+    first, _ = sorted(mine_session(far, 300), key=lambda outcome: outcome.row)
     assert ("", EndReason.ANCHOR_EDITED) == (first.commit, first.end_reason)
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,11 +46,10 @@ class MineConfig(Config):
     """A gap closes when the session is silent for longer than this (seconds)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """One request of the timeline as the miner sees it: `document[:cursor]` is P, the rest is S."""
 
-    index: int
+    row: int
     ts_ms: int
     file: str
     document: str
@@ -59,25 +58,23 @@ class Snapshot:
     """The document is complete; otherwise it is a window around the cursor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of the gap that snapshot `index` opened."""
+class Outcome(NamedTuple):
+    """What became of the gap that snapshot `row` opened."""
 
-    index: int
+    row: int
     commit: str
     end_reason: EndReason
     end_ts_ms: int
     snapshots: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Gap:
+class _Gap(NamedTuple):
     """Anchors of one gap: `left` counts from the file's left origin, `right` from its right origin.
 
     While only the text between the anchors changes, both numbers stay what they are.
     """
 
-    index: int
+    row: int
     left: int
     right: int
     opened: int
@@ -102,12 +99,12 @@ class _File:
     def open(self, snapshot: Snapshot) -> None:
         left = self.base_left + snapshot.cursor
         right = self.base_right + len(snapshot.document) - snapshot.cursor
-        self.fresh.append(_Gap(snapshot.index, left, right, self.seen - 1))
+        self.fresh.append(_Gap(snapshot.row, left, right, self.seen - 1))
 
     def close(self, gap: _Gap, reason: EndReason) -> Outcome:
         document = self.last.document
         start, stop = gap.left - self.base_left, len(document) - (gap.right - self.base_right)
-        return Outcome(gap.index, document[start:stop], reason, self.last.ts_ms, self.seen - 1 - gap.opened)
+        return Outcome(gap.row, document[start:stop], reason, self.last.ts_ms, self.seen - 1 - gap.opened)
 
     def close_all(self, reason: EndReason) -> Iterator[Outcome]:
         for gap in (*self.nested, *self.fresh):
@@ -153,7 +150,10 @@ def _observe(file: _File, snapshot: Snapshot) -> Generator[Outcome, None, bool]:
     base_left = file.base_left + max(0, slid_left)
     base_right = file.base_right + max(0, slid_right)
     if edited or slid_left or slid_right:
-        head, tail, size = common_prefix(old, new), common_suffix(old, new), len(new)
+        # Typing goes on at the cursor of the snapshot before, so the shared text ends there.
+        place = file.last.cursor - max(0, slid_left)
+        head = common_prefix(old, new, place)
+        tail, size = common_suffix(old, new, len(old) - place), len(new)
 
         def survives(gap: _Gap) -> bool:
             left, right = gap.left - base_left, gap.right - base_right
@@ -225,7 +225,7 @@ def mine(table: pa.Table, config: MineConfig) -> pa.Table:
         range(timeline.num_rows), key=lambda i: (columns["session"][i], columns["user"][i])
     ):
         for outcome in mine_session(_snapshots(columns, group), config.idle_s):
-            commits[outcome.index] = outcome
+            commits[outcome.row] = outcome
     outcomes = [outcome for outcome in commits if outcome is not None]
     assert len(outcomes) == timeline.num_rows
     kept = ("request_id", "user", "session", "file", "language", "ts_ms", "prefix", "suffix", "proposal")
