@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -58,6 +59,7 @@ def experience(config: RunConfig, log: Path, truth: Path) -> Manifest:
     mark = fingerprint({"stage": STAGE, "serve": settings(config.serve), **identity})
     if done is not None and done.fingerprint == mark and partition.is_partitioned(log):
         return done
+    began = time.monotonic()
     segments = log / "segments"
     shutil.rmtree(log, ignore_errors=True)
     arms = {"base": Arm(model=config.serve.model)}
@@ -65,6 +67,7 @@ def experience(config: RunConfig, log: Path, truth: Path) -> Manifest:
         result = work(config, url, "simulate", "train", None, truth, None)
     imported = partition.partition(config.import_, segments, log, "import.input")
     warn(imported)
+    shutil.rmtree(segments)  # every record of them is in the partitions or in quarantine.jsonl
     tally = truth.with_name("tallies.jsonl")
     tally.write_text("".join(json.dumps(asdict(row)) + "\n" for row in result.tallies), encoding="utf-8")
     manifest = Manifest(
@@ -77,13 +80,14 @@ def experience(config: RunConfig, log: Path, truth: Path) -> Manifest:
         rows_in=result.requests,
         rows_out=imported.rows_out,
         drops={},
-        seconds=round(result.wall_s, 3),
+        seconds=round(time.monotonic() - began, 3),
         engine=serving_engine(),
         notes={
             "model": model,
             "policy_hash": result.policy_hash,
             "acceptance_rate": result.acceptance_rate,
             "generation_rate": result.generation_rate,
+            "requests_per_s": round(result.requests / max(result.wall_s, 1e-9), 1),
             "simulator_cpu_share": round(result.cpu_s / max(result.wall_s, 1e-9), 3),
             "quarantined": imported.notes["quarantined"],
         },
