@@ -58,16 +58,25 @@ class Template:
         The suffix keeps its start and the prefix its end: text far from the cursor goes first. What the
         suffix leaves unused belongs to the prefix. Texts are cut in characters before they are
         tokenized (at most 8 characters per token kept), so a huge file costs no more than its window.
+        The left edge moves in steps of an eighth of the room, not with every key, so that consecutive
+        prompts of one keystroke stream begin alike and a prefix cache answers them.
         """
         room = max_tokens - 3
         window = 8 * max_tokens
         right = tokenizer.encode(suffix[:window], add_special_tokens=False)[: int(room * suffix_share)]
         left_room = room - len(right)
-        left = tokenizer.encode(prefix[max(0, len(prefix) - window) :], add_special_tokens=False)
-        left = left[max(0, len(left) - left_room) :]
+        start = _in_steps(len(prefix) - window, window // 8)
+        left = tokenizer.encode(prefix[start:], add_special_tokens=False)
+        left = left[_in_steps(len(left) - left_room, left_room // 8) :]
         if self.order == "spm":
             return [self.suffix, *right, self.prefix, *left, self.middle]
         return [self.prefix, *left, self.suffix, *right, self.middle]
+
+
+def _in_steps(excess: int, step: int) -> int:
+    """Least multiple of `step` that removes `excess`; 0 when there is none."""
+    step = max(1, step)
+    return -(-max(0, excess) // step) * step
 
 
 _KNOWN: tuple[tuple[str, Literal["spm", "psm"], str, str, str, str], ...] = (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_ray import models
+from echo_ray import data, models
 from echo_ray.errors import SchemaError
 from echo_ray.prompts import FastTokenizer, Template, template_for
 from echo_ray.schema import Drop
@@ -31,7 +31,21 @@ def test_a_prompt_keeps_to_its_budget_and_to_the_text_at_the_cursor(
     right, left = ids[1:cut], ids[cut + 1 : -1]
     assert len(right) <= int((budget - 3) * share)
     assert right == TOKENIZER.encode(suffix[: 8 * budget])[: len(right)]
-    assert left == TOKENIZER.encode(prefix[max(0, len(prefix) - 8 * budget) :])[-len(left) or 10**6 :]
+    decoded = TOKENIZER.decode(left)
+    assert prefix.endswith(decoded.lstrip("\ufffd"))
+    room = budget - 3 - len(right)
+    assert len(left) >= min(len(TOKENIZER.encode(prefix)), room * 7 // 8 - 1) or len(prefix) > 7 * budget
+
+
+def test_consecutive_prompts_of_a_keystroke_stream_begin_alike() -> None:
+    source = Path(data.__file__).read_text()
+    shared = total = 0
+    before: list[int] = []
+    for cursor in range(1000, 8000):
+        ids = TEMPLATE.render(TOKENIZER, source[:cursor], source[-800:], 448)
+        same = next((i for i, (a, b) in enumerate(zip(before, ids, strict=False)) if a != b), len(before))
+        shared, total, before = shared + same, total + len(ids), ids
+    assert shared / total > 0.8
 
 
 @given(TEXT)
