@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, shipped settings, mistakes."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from echo_ray import config
 from jobs.__main__ import VERBS, demo_file, main, manual
 from jobs.settings import RunConfig
+from tests.tiny import write_tokenizer
 
 CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
 
@@ -86,4 +88,33 @@ def test_a_malformed_log_is_one_sentence_and_leaves_nothing(
     assert 2 == main(words)
     captured = capsys.readouterr()
     assert "holds no valid request: 2 lines refused, the first in a.jsonl:1: not JSON" in captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_busy_port_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert 2 == main(["serve", f"serve.port={port}"])
+    captured = capsys.readouterr()
+    assert f"port {port} is busy" in captured.err
+    assert "change serve.port" in captured.err
+    assert 1 == captured.err.count("\n")
+
+
+@pytest.mark.parametrize("verb", ["serve", "loop"])
+def test_a_model_without_fim_tokens_is_one_sentence(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "model"
+    write_tokenizer(model, sentinels=("<s>",))
+    (model / "config.json").write_text('{"architectures": ["LlamaForCausalLM"]}')
+    (model / "model.safetensors").write_bytes(b"")
+    words = [verb, f"serve.model={model}", f"run.output={tmp_path / 'out'}"]
+    assert 2 == main([*words, "simulate.sources=[json]"])
+    captured = capsys.readouterr()
+    assert "no known fill-in-the-middle tokens" in captured.err
+    assert "change serve.model" in captured.err
+    assert 1 == captured.err.count("\n")
     assert not (tmp_path / "out").exists()
