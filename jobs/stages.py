@@ -1,6 +1,7 @@
 """Single stages from the command line: each works alone on folders that a person can look at."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -71,11 +72,15 @@ def mine_log(config: RunConfig, source: Path, output: Path) -> Manifest:
     return data.run_stage("mine", mining.mine, config.mine, source, output, schema.SAMPLE)
 
 
+def _alone(section: str, stage: Callable[[RunConfig, Path, Path], Manifest], config: RunConfig) -> None:
+    source, output = folders(section, getattr(config, section))
+    with running(config.cluster):
+        say(stage(config, source, output), output)
+
+
 def distil(config: RunConfig, command: str) -> None:
     """Verb `distil`."""
-    source, output = folders("distil", config.distil)
-    with running(config.cluster):
-        say(distil_samples(config, source, output), output)
+    _alone("distil", distil_samples, config)
 
 
 def distil_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
@@ -85,9 +90,7 @@ def distil_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
 
 def verify(config: RunConfig, command: str) -> None:
     """Verb `verify`."""
-    source, output = folders("verify", config.verify)
-    with running(config.cluster):
-        say(verify_samples(config, source, output), output)
+    _alone("verify", verify_samples, config)
 
 
 def verify_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
@@ -97,9 +100,7 @@ def verify_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
 
 def balance(config: RunConfig, command: str) -> None:
     """Verb `balance`."""
-    source, output = folders("balance", config.balance)
-    with running(config.cluster):
-        say(balance_samples(config, source, output), output)
+    _alone("balance", balance_samples, config)
 
 
 def balance_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
@@ -120,9 +121,7 @@ def balance_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
 
 def pack(config: RunConfig, command: str) -> None:
     """Verb `pack`."""
-    source, output = folders("pack", config.pack)
-    with running(config.cluster):
-        say(pack_samples(config, source, output), output)
+    _alone("pack", pack_samples, config)
 
 
 def pack_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
