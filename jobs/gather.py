@@ -36,10 +36,7 @@ def inputs(config: RunConfig, folders: Mapping[str, Path], caveats: tuple[str, .
         policy="P1",
         policy_hash=policy.policy_hash(),
         funnel=funnel(manifests),
-        loss=[
-            {"step": point["step"], "train": point["loss"], "held_out": point.get("heldout_loss")}
-            for point in curve
-        ],
+        loss=losses(curve),
         seconds={name: manifest.seconds for name, manifest in manifests.items()},
         examples=examples(folders["balance"]) if "balance" in folders else [],
         provenance=Provenance(
@@ -53,6 +50,16 @@ def inputs(config: RunConfig, folders: Mapping[str, Path], caveats: tuple[str, .
         caveats=caveats,
         resamples=config.experiment.resamples,
     )
+
+
+def losses(curve: list[dict[str, Any]]) -> list[dict[str, float | int | None]]:
+    """Points of the loss curve; step 0 is the model before training, known for held-out users only."""
+    points: list[dict[str, float | int | None]] = [
+        {"step": point["step"], "train": point["loss"], "held_out": point.get("heldout_loss")}
+        for point in curve
+    ]
+    untrained = curve[0].get("heldout_loss_untrained") if curve else None
+    return points if untrained is None else [{"step": 0, "train": None, "held_out": untrained}, *points]
 
 
 def funnel(manifests: Mapping[str, Manifest]) -> list[Stage]:

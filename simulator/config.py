@@ -72,8 +72,9 @@ class SimulateConfig(Config):
     """A request without an answer for this long counts as failed (real seconds)."""
     attempts: int = Field(3, ge=1)
     """Tries per request when the service is unreachable or answers 429 or 503 (count)."""
-    cancel_after_ms: float = Field(15.0, ge=0)
-    """A request that the user's next key cancels is aborted this long after sending (real milliseconds)."""
+    cancel_after_ms: float = Field(80.0, ge=0)
+    """A request that the user's next key cancels is aborted this long after sending (real milliseconds).
+    Shorter than an answer takes, longer than a busy proxy needs to hand the request to the service."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "SimulateConfig":

@@ -366,3 +366,23 @@ def test_events_are_logged_all_or_not_at_all():
     for bad in ({}, {"request_id": "r"}, good | {"type": "liked"}, good | {"visible_ms": -1}, 3, [], [3]):
         assert isinstance(records.event_records(bad, "u", 5), Refusal)
         assert isinstance(records.event_records([good, bad], "u", 5), Refusal)
+
+
+@pytest.mark.parametrize("side", ["prefix", "suffix"])
+def test_a_window_that_was_cut_is_logged_as_cut(side):
+    who = records.identity({f"x-echo-{side}-complete": "false"}, "u", "p", 0)
+    record = records.request_record(
+        who,
+        request_id="r",
+        ts_ms=0,
+        prefix="",
+        suffix="",
+        delivered=True,
+        proposal="",
+        model="m",
+        arm="a",
+        latency_ms=None,
+    )
+    assert {"prefix": side != "prefix", "suffix": side != "suffix"} == {
+        name: record[f"{name}_complete"] for name in ("prefix", "suffix")
+    }

@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from echo_ray.stages.pack import PACKED
 from echo_ray.train.batches import Packed, micro_batches, padding_share, plan
 from echo_ray.train.config import TrainConfig
-from echo_ray.train.loop import learning_rate
+from echo_ray.train.loop import collate, learning_rate, summed_loss
 
 LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=80)
 
@@ -82,6 +83,36 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny import write_model
 
     return write_model(tmp_path_factory.mktemp("tiny") / "model")
+
+
+def test_the_loss_of_a_batch_is_the_sum_of_its_rows_alone_with_every_logit(tiny_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    rows = [Packed(f"r{i}", [(7 * i + k) % 200 for k in range(9 + 5 * i)], 4 + 3 * i) for i in range(4)]
+
+    def gradients(chosen: list[list[int]], masked: bool) -> tuple[float, list[Any]]:
+        model.zero_grad()
+        total = 0.0
+        for group in chosen:
+            if masked:
+                loss = summed_loss(model, *collate(rows, group))
+            else:
+                ids = torch.tensor([rows[group[0]].ids])
+                logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+                start = rows[group[0]].prompt
+                loss = torch.nn.functional.cross_entropy(
+                    logits[start - 1 : -1], ids[0, start:], reduction="sum"
+                )
+            loss.backward()
+            total += loss.item()
+        return total, [p.grad.clone() for p in model.parameters()]
+
+    batched, ours = gradients([[3, 2, 1, 0]], masked=True)
+    alone, expected = gradients([[0], [1], [2], [3]], masked=False)
+    assert batched == pytest.approx(alone, rel=1e-5)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(ours, expected, strict=True))
 
 
 @pytest.mark.ray

@@ -20,13 +20,17 @@ MAX_EVENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Pseudonyms of one request and the program that sent it."""
+    """Pseudonyms of one request, the program that sent it, and how much of the document it sent."""
 
     user: str
     session: str
     file: str
     language: str
     client: str | None
+    prefix_complete: bool = True
+    """Whether the prefix reaches the start of the document: header `X-Echo-Prefix-Complete`."""
+    suffix_complete: bool = True
+    """Whether the suffix reaches its end: header `X-Echo-Suffix-Complete`."""
 
 
 def identity(headers: Mapping[str, str], body_user: str | None, peer: str, ts_ms: int) -> Identity:
@@ -50,6 +54,8 @@ def identity(headers: Mapping[str, str], body_user: str | None, peer: str, ts_ms
         file=headers.get("x-echo-file") or "unknown",
         language=headers.get("x-echo-language") or REQUEST_DEFAULTS["language"],
         client=client,
+        prefix_complete=headers.get("x-echo-prefix-complete") != "false",
+        suffix_complete=headers.get("x-echo-suffix-complete") != "false",
     )
 
 
@@ -66,8 +72,8 @@ def request_record(
     arm: str,
     latency_ms: float | None,
 ) -> dict[str, Any]:
-    """Request record of the data contract. The dialect says nothing about windows and triggers, so
-    `prefix_complete`, `suffix_complete` and `kind` keep the contract's defaults.
+    """Request record of the data contract. The dialect says nothing about triggers, so `kind` keeps the
+    contract's default.
     """
     return {
         "record": "request",
@@ -80,6 +86,8 @@ def request_record(
         "language": who.language,
         "prefix": prefix,
         "suffix": suffix,
+        "prefix_complete": who.prefix_complete,
+        "suffix_complete": who.suffix_complete,
         "delivered": delivered,
         "proposal": proposal,
         "model": model,

@@ -122,6 +122,9 @@ def _fit(config: TrainConfig, source: Path, output: Path, model: Path) -> None:
     )
     try:
         trainer.fit()
+    except SystemExit as stop:
+        # Ray Train answers Ctrl-C by ending the process with status 0; for us it is an interruption.
+        raise KeyboardInterrupt from stop
     except ray.train.TrainingFailedError as error:
         raise TrainingError(f"the training workers failed: {_cause(error)}") from error
     shutil.rmtree(output / "ray", ignore_errors=True)

@@ -55,6 +55,7 @@ def worker(job: dict[str, Any]) -> None:
     done, spent_s = _resume(engine, checkpoints)
     began = time.monotonic() - spent_s
     log = _Log(folder / "metrics.jsonl", rank, done)
+    untrained = _evaluate(engine, heldout, config, rank, world) if heldout and not done else None
     for number in range(done, len(steps)):
         if config.max_minutes and time.monotonic() - began > config.max_minutes * 60:
             break
@@ -69,6 +70,8 @@ def worker(job: dict[str, Any]) -> None:
         tokens = sum(len(rows[i].ids) for share in steps[number].workers for micro in share for i in micro)
         record = {"step": number + 1, "steps": len(steps), "loss": loss, "learning_rate": rate}
         record |= {"tokens": tokens, "tokens_per_s": tokens / took, "seconds": time.monotonic() - began}
+        if number == 0 and untrained is not None:
+            record["heldout_loss_untrained"] = untrained
         last = number + 1 == len(steps)
         if (number + 1) % config.checkpoint_every == 0 or last:
             if heldout:
@@ -130,29 +133,33 @@ def learning_rate(step: int, steps: int, config: TrainConfig, seconds: float) ->
     return config.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def collate(rows: Sequence[Packed], chosen: Sequence[int]) -> tuple[Any, Any, Any]:
-    """(ids, attention mask, labels), each (B, T), padded on the right."""
+def collate(rows: Sequence[Packed], chosen: Sequence[int]) -> tuple[Any, Any]:
+    """(ids, labels), each (B, T), padded on the right."""
     import torch
 
     longest = max(len(rows[i].ids) for i in chosen)
     ids = torch.zeros((len(chosen), longest), dtype=torch.long)
-    mask = torch.zeros_like(ids)
     labels = torch.full_like(ids, IGNORED)
     for line, i in enumerate(chosen):
         size = len(rows[i].ids)
         ids[line, :size] = torch.tensor(rows[i].ids)
-        mask[line, :size] = 1
         labels[line, rows[i].prompt : size] = ids[line, rows[i].prompt : size]
-    return ids, mask, labels
+    return ids, labels
 
 
-def summed_loss(model: Any, ids: Any, mask: Any, labels: Any) -> Any:
-    """Sum over the target tokens of -log p(token | what stands before it), in nats."""
+def summed_loss(model: Any, ids: Any, labels: Any) -> Any:
+    """Sum over the target tokens of -log p(token | what stands before it), in nats.
+
+    Only the columns in which some row has a target get logits: the vocabulary is the widest layer and
+    targets are few. Padding needs no attention mask: it stands on the right, and attention is causal.
+    """
     import torch.nn.functional as functional
 
-    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, :-1]
+    following = labels[:, 1:]
+    columns = (following != IGNORED).any(dim=0).nonzero().flatten()
+    logits = model(input_ids=ids, use_cache=False, logits_to_keep=columns).logits
     return functional.cross_entropy(
-        logits.float().flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+        logits.float().flatten(0, 1), following[:, columns].flatten(), ignore_index=IGNORED, reduction="sum"
     )
 
 
@@ -166,8 +173,8 @@ def _step(engine: Any, step: Step, rows: Sequence[Packed], rank: int, world: int
     for index, micro in enumerate(share):
         engine.set_gradient_accumulation_boundary(index + 1 == len(share))
         # A worker without rows still takes part in the exchange of gradients, with a loss of zero.
-        ids, mask, labels = (part.to(engine.device) for part in collate(rows, micro or (0,)))
-        loss = summed_loss(engine, ids, mask, labels) * (1.0 if micro else 0.0)
+        ids, labels = (part.to(engine.device) for part in collate(rows, micro or (0,)))
+        loss = summed_loss(engine, ids, labels) * (1.0 if micro else 0.0)
         engine.backward(loss * world / step.targets, scale_wrt_gas=False)
         total += loss.detach()
         engine.step()
@@ -184,8 +191,8 @@ def _evaluate(engine: Any, rows: Sequence[Packed], config: TrainConfig, rank: in
     with torch.no_grad():
         for step in plan(rows, len(rows), config.micro_tokens, world, config.seed, 0):
             for micro in step.workers[rank]:
-                ids, mask, labels = (part.to(engine.device) for part in collate(rows, micro or (0,)))
-                loss = summed_loss(engine, ids, mask, labels) * (1.0 if micro else 0.0)
+                ids, labels = (part.to(engine.device) for part in collate(rows, micro or (0,)))
+                loss = summed_loss(engine, ids, labels) * (1.0 if micro else 0.0)
                 sums += torch.tensor([loss.item(), sum(rows[i].targets for i in micro)])
     distributed.all_reduce(sums)
     return float(sums[0].item() / max(1.0, sums[1].item()))
