@@ -31,6 +31,8 @@ from echo_ray.stages.distil import (
 
 CONFIG = DistilConfig()
 CORPUS = Path(__file__).parents[2] / "shared" / "data" / "corpus"
+# Without the corpora there is still the standard library.
+LANGUAGES = ["python", *(["javascript", "typescript", "vue", "java", "cpp", "go"] if CORPUS.is_dir() else [])]
 
 FRAGMENTS = (
     "if x:\n|    |foo(a, b)|\n|\r\n|return |x = |[|]|{|}|(|)|'é😀'|\"|'''|// c|# c\n|;|,|else|\t|f(() => {"
@@ -346,11 +348,10 @@ def complete_braces(target: str, language: str) -> bool:
 
 
 @pytest.mark.parametrize("window", [None, 2500])
-@pytest.mark.parametrize("language", ["python", "javascript", "typescript", "vue", "java", "cpp", "go"])
+@pytest.mark.parametrize("language", LANGUAGES)
 def test_targets_of_real_code_are_complete_units(language: str, window: int | None) -> None:
     found = cases(language, 43)  # 301 functions of seven languages
-    if not found:
-        pytest.skip(f"no {language} sources on this machine")
+    assert len(found) == 43
     verdicts: Counter[str] = Counter()
     for case in found:
         prefix = case.prefix if window is None else case.prefix[-window:]

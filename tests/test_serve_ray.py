@@ -193,7 +193,8 @@ def test_the_prefix_cache_serves_a_keystroke_stream(service):
 
 def test_long_contexts_are_cut_not_refused(service):
     body = post(service, {"prompt": "x = 1\n" * 20_000, "suffix": "y = 2\n" * 20_000, "max_tokens": 2})
-    assert body["usage"]["prompt_tokens"] == 256
+    # The left edge moves in steps of an eighth of what the suffix leaves.
+    assert 256 * 7 // 8 <= body["usage"]["prompt_tokens"] <= 256
     [record] = logged(service, request_id=body["id"])
     assert len(record["prefix"]) == 120_000
 
