@@ -26,10 +26,12 @@ import pyarrow.parquet as pq
 
 from echo_ray import __version__
 from echo_ray.config import Config, fingerprint
-from echo_ray.errors import SchemaError, StageError
+from echo_ray.errors import ConfigError, SchemaError, StageError
 from echo_ray.progress import bar
 
 MANIFEST = "manifest.json"
+MARKER = ".running"
+"""Says that a folder is a stage's, finished or not, and for which settings."""
 
 
 class Stage(Protocol):
@@ -172,10 +174,25 @@ def run_stage(
     return manifest
 
 
+def claim(output: Path) -> None:
+    """Make `output` a stage's folder. A folder with files that no stage wrote is never emptied.
+
+    Raises ConfigError for such a folder.
+    """
+    marker = output / MARKER
+    occupied = output.is_dir() and any(output.iterdir())
+    if occupied and not marker.is_file() and read_manifest(output) is None:
+        raise ConfigError(
+            f"{output} holds files that no stage wrote: name an empty or a new folder as output"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+
+
 def prepare(output: Path, mark: str) -> None:
     """Empty `output` of anything that another configuration left, keep what this one had finished."""
-    output.mkdir(parents=True, exist_ok=True)
-    marker = output / ".running"
+    claim(output)
+    marker = output / MARKER
     (output / MANIFEST).unlink(missing_ok=True)
     if not marker.is_file() or marker.read_text() != mark:
         for path in output.glob("*.parquet"):

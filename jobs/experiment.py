@@ -16,7 +16,7 @@ from typing import Any
 from echo_ray import models
 from echo_ray.cluster import running
 from echo_ray.config import fingerprint
-from echo_ray.data import Manifest, read_manifest, settings, write_manifest
+from echo_ray.data import Manifest, claim, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.serve.config import Arm
 from jobs import gather, report
@@ -55,8 +55,9 @@ def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
     if done is not None and done.fingerprint == mark:
         return done
     began = time.monotonic()
-    shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
+    claim(output)
+    shutil.rmtree(output)
+    claim(output)
     users = fleet.names("heldout", config.experiment.users)
     arms = {"base": Arm(model=base), "echo": Arm(model=echo)}
     with service(config, arms, output / "log") as url, ThreadPoolExecutor(len(ARMS)) as pool:

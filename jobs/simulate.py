@@ -11,7 +11,7 @@ from pathlib import Path
 from echo_ray import models
 from echo_ray.cluster import check_memory, running
 from echo_ray.config import fingerprint
-from echo_ray.data import Manifest, read_manifest, settings, write_manifest
+from echo_ray.data import Manifest, claim, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.log import partition
 from echo_ray.progress import bar
@@ -61,7 +61,9 @@ def experience(config: RunConfig, log: Path, truth: Path) -> Manifest:
         return done
     began = time.monotonic()
     segments = log / "segments"
-    shutil.rmtree(log, ignore_errors=True)
+    claim(log)
+    shutil.rmtree(log)
+    claim(log)
     arms = {"base": Arm(model=config.serve.model)}
     with service(config, arms, segments) as url:
         result = work(config, url, "simulate", "train", None, truth, None)

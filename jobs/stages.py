@@ -1,5 +1,6 @@
 """Single stages from the command line: each works alone on folders that a person can look at."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from echo_ray import data, models, schema
 from echo_ray.cluster import running
 from echo_ray.config import Config
 from echo_ray.data import Manifest
-from echo_ray.errors import ConfigError
+from echo_ray.errors import ConfigError, EchoError
 from echo_ray.log import partition
 from echo_ray.stages import balance as balancing
 from echo_ray.stages import distil as distilling
@@ -29,6 +30,8 @@ def folders(section: str, config: Config) -> tuple[Path, Path]:
     output: Path = getattr(config, "output")  # noqa: B009
     if not source.exists():
         raise ConfigError(f"{section}.input={source} does not exist")
+    if source.resolve() in (output.resolve(), *output.resolve().parents):
+        raise ConfigError(f"{section}.output={output} lies in {section}.input={source}: name another folder")
     return source, output
 
 
@@ -62,11 +65,12 @@ def mine_log(config: RunConfig, source: Path, output: Path) -> Manifest:
     """Mine `source`; a log that is not partitioned by session yet is shuffled to `output/log` first."""
     if not partition.is_partitioned(source):
         fresh = not output.exists()
+        data.claim(output)
         try:
             warn(partition.partition(config.import_, source, output / "log", "mine.input"))
-        except Exception:
-            if fresh and output.exists() and not any(output.iterdir()):
-                output.rmdir()
+        except EchoError:
+            if fresh:
+                shutil.rmtree(output)
             raise
         source = output / "log"
     return data.run_stage("mine", mining.mine, config.mine, source, output, schema.SAMPLE)

@@ -57,12 +57,12 @@ def log_without_a_request(tmp_path: Path) -> Path:
         (["mien"], "did you mean mine?"),
         (["mine"], "mine.input is not set"),
         (["mine", "mine.input={tmp}/none", "mine.output={tmp}/out"], "mine.input={tmp}/none does not exist"),
-        (["mine", "mine.input={tmp}", "mine.output={tmp}/out"], "mine.input={tmp} holds no log file"),
+        (["mine", "mine.input={tmp}", "mine.output={tmp}-out"], "mine.input={tmp} holds no log file"),
         (["mine", "mine.inptu=x"], "did you mean mine.input?"),
         (["loop", "{tmp}/none.yaml"], "none.yaml does not exist"),
         (["loop", "a.yaml", "b.yaml"], "two configuration files"),
         (["mine", "--fast"], "unknown option --fast"),
-        (["train", "train.input={tmp}", "train.output={tmp}/out"], "holds no Parquet file"),
+        (["train", "train.input={tmp}", "train.output={tmp}-out"], "holds no Parquet file"),
         (["serve", "serve.model={tmp}"], "change serve.model"),
         (["loop", "run.output={tmp}/out", "simulate.sources=[nosuchpackage]"], "simulate.sources"),
         (["demo", "run.output={tmp}/out", "cluster.min_memory_gb=100000"], "lower cluster.min_memory_gb"),
@@ -78,6 +78,27 @@ def test_a_mistake_is_one_sentence_and_leaves_nothing(
     assert 1 == captured.err.count("\n")
     assert "Traceback" not in captured.err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.ray
+def test_a_folder_with_somebody_elses_files_is_never_emptied(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], cluster: None
+) -> None:
+    log, taken = tmp_path / "log", tmp_path / "taken"
+    log.mkdir()
+    taken.mkdir()
+    (log / "a.jsonl").write_text('{"request_id": "r"}')
+    (taken / "part-0000.parquet").write_bytes(b"mine, not yours")
+    for words in (
+        ["mine", f"mine.input={log}", f"mine.output={taken}"],
+        ["import", f"import.input={log}", f"import.output={taken}"],
+        ["mine", f"mine.input={log}", f"mine.output={log}"],
+        ["mine", f"mine.input={log}", f"mine.output={log / 'out'}"],
+    ):
+        assert 2 == main(words)
+        assert 1 == capsys.readouterr().err.count("\n")
+    assert [b"mine, not yours"] == [path.read_bytes() for path in taken.iterdir()]
+    assert ["a.jsonl"] == [path.name for path in log.iterdir()]
 
 
 @pytest.mark.ray

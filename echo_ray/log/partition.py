@@ -23,6 +23,7 @@ from echo_ray.config import Config, fingerprint
 from echo_ray.data import (
     Manifest,
     Unit,
+    claim,
     engine,
     input_fingerprint,
     map_units,
@@ -33,6 +34,7 @@ from echo_ray.data import (
 )
 from echo_ray.errors import SchemaError
 from echo_ray.log import reader
+from echo_ray.progress import bar
 from echo_ray.rng import digest
 
 STAGE = "log"
@@ -67,14 +69,15 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     Raises ConfigError when there is no log (naming the setting `key`), SchemaError when no line of it is
     a request; nothing is left behind then.
     """
-    paths = [path for path in reader.files(source, key) if output not in path.parents or source != output]
-    before = input_fingerprint(source) if source != output else ""
+    paths = reader.files(source, key)
+    before = input_fingerprint(source)
     mark = fingerprint({"stage": STAGE, "config": settings(config), "input": before})
     done = read_manifest(output)
     if done is not None and done.fingerprint == mark:
         return done
     began = time.monotonic()
     fresh = not output.exists()
+    claim(output)
     fragments = output / ".fragments"
     shutil.rmtree(fragments, ignore_errors=True)
     units = [Unit(f"{number:05d}", (str(path),)) for number, path in enumerate(paths)]
@@ -82,10 +85,13 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     totals: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     rejected: list[dict[str, Any]] = []
-    for result in map_units(_scatter, units, job):
-        totals.update({name: result[name] for name in ("requests", "events", "rejected")})
-        unknown.update(result["unknown"])
-        rejected.extend(result["examples"])
+    with bar("log: read", len(units), "files") as shown:
+        for result in map_units(_scatter, units, job):
+            totals.update({name: result[name] for name in ("requests", "events", "rejected")})
+            unknown.update(result["unknown"])
+            rejected.extend(result["examples"])
+            shown.set_postfix_str(f"{totals['requests']:,} rows", refresh=False)
+            shown.update(1)
     if not totals["requests"]:
         shutil.rmtree(output if fresh else fragments, ignore_errors=True)
         raise SchemaError(f"{key}={source} holds no valid request: {_first(rejected, totals)}")
@@ -93,7 +99,11 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     for old in (*output.glob("part-*.parquet"), *output.glob("events/*.parquet")):
         old.unlink()
     names = [Unit(f"part-{number:04d}", ()) for number in range(config.partitions)]
-    gathered = sum(result["rows"] for result in map_units(_gather, names, job | {"output": str(output)}))
+    gathered = 0
+    with bar("log: sort", len(names), "shards") as shown:
+        for result in map_units(_gather, names, job | {"output": str(output)}):
+            gathered += result["rows"]
+            shown.update(1)
     if rejected:
         lines = "".join(json.dumps(line) + "\n" for line in rejected)
         (output / "quarantine.jsonl").write_text(lines, encoding="utf-8")

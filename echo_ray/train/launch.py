@@ -16,7 +16,9 @@ from typing import Any
 from echo_ray.cluster import has_gpu, worker_environment
 from echo_ray.config import fingerprint
 from echo_ray.data import (
+    MARKER,
     Manifest,
+    claim,
     input_fingerprint,
     prepare,
     read_manifest,
@@ -50,8 +52,8 @@ def train(config: TrainConfig, source: Path, output: Path, model: Path) -> Manif
     rows, heldout = load_rows(source, config)
     if not rows:
         raise SchemaError(f"{source} holds no sample to train on: see the drop reasons in its manifest")
-    marker = output / ".running"
-    if marker.is_file() and marker.read_text() != mark:
+    claim(output)
+    if (output / MARKER).read_text() != mark:
         shutil.rmtree(output)
     prepare(output, mark)
     began = time.monotonic()
