@@ -52,6 +52,23 @@ class EndReason(StrEnum):
     """No request for longer than `mine.idle_s`."""
     SESSION_END = "session_end"
     """The log of the session ends; the gap may still have been open."""
+    LOST = "lost"
+    """The next window of the file shares no text with what was known: nobody can say what was edited."""
+    QUIESCENCE = "quiescence"
+    """Policy `quiescence`: no request in the file for `mine.quiescence_s`."""
+    TTL = "ttl"
+    """Policy `ttl`: the request is older than `mine.ttl_s`."""
+
+
+class Confidence(StrEnum):
+    """How sure the miner is of a commit."""
+
+    EXACT = "exact"
+    """Whole documents, and every change from the request to the end of its gap was one place."""
+    ALIGNED = "aligned"
+    """The same, but some requests showed windows, which were aligned by the text they share."""
+    INFERRED = "inferred"
+    """Some changes were put in order, split or lost: requests are missing from the log."""
 
 
 class Drop(StrEnum):
@@ -102,6 +119,25 @@ REQUEST = pa.schema(
 """One row per completion request received, cancelled ones included. `file` names one document within a
 session; `ts_ms` is UTC milliseconds; user, session and file are pseudonyms."""
 
+LINKS = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("link", pa.string()),
+        ("cursor", pa.int64()),
+        ("edit_at", pa.int64()),
+        ("edit_removed", pa.int64()),
+        ("edit_text", pa.large_string()),
+        ("more_edits", pa.string()),
+    ]
+)
+"""What the store adds to every request of the timeline: its number `seq` in the session, how it follows
+from the request before of the same file (`link.LinkKind`), where its `cursor` stands in virtual
+coordinates, and the edit that led to it: at `edit_at`, `edit_removed` characters became `edit_text`.
+`more_edits` is a JSON list of further `[at, removed, text]`. Null for requests outside the timeline."""
+
+LOGGED = pa.schema([*REQUEST, *LINKS])
+"""A request as the store keeps it."""
+
 EVENT = pa.schema(
     [
         ("request_id", pa.string()),
@@ -130,11 +166,19 @@ SAMPLE = pa.schema(
         ("end_reason", pa.string()),
         ("end_ts_ms", pa.int64()),
         ("snapshots", pa.int32()),
+        ("confidence", pa.string()),
+        ("human_chars", pa.int64()),
+        ("model_chars", pa.int64()),
+        ("pasted_chars", pa.int64()),
+        ("accepted_chars", pa.int64()),
         ("drop", pa.string()),
     ]
 )
 """One row per request of the timeline. `snapshots` counts the later requests of the same file in which
-both anchors still stood; `end_ts_ms` is the time of the last of them (or of the request itself)."""
+both anchors still stood; `end_ts_ms` is the time of the last of them (or of the request itself). Of the
+commit's characters, `human_chars` were typed, `model_chars` accepted from a proposal and `pasted_chars`
+came in one piece from elsewhere; `accepted_chars` says how much of this row's own proposal entered the
+document at once (0 none, null no proposal). All four are inferred from the requests alone."""
 
 DISTILLED = SAMPLE.append(pa.field("target", pa.large_string())).append(pa.field("cut_by", pa.string()))
 """After `distil`: `target` is null on dropped rows; `cut_by` names the rule or teacher that chose."""

@@ -1,128 +1,166 @@
-"""The miner against a pairwise reference, by property and by example."""
+"""The mining stage: what must not change the samples."""
 
-from itertools import pairwise
+import random
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_ray import schema
-from echo_ray.schema import EndReason
-from echo_ray.stages.mine import MineConfig, Outcome, Snapshot, align, mine, mine_session
+from echo_ray.link_table import link_table
+from echo_ray.rng import digest
+from echo_ray.stages.mine import MineConfig, Termination, mine
+from tests.rows import request, table_of
 
-
-def reference(snapshots: list[Snapshot], idle_s: float) -> list[Outcome]:
-    """The definition, written down: for each request, look at every later snapshot of its file."""
-    results = []
-    for i, opened in enumerate(snapshots):
-        left, right = opened.document[: opened.cursor], opened.document[opened.cursor :]
-        last, count, reason = opened, 0, EndReason.SESSION_END
-        seen = {s.file: s.document for s in snapshots[: i + 1]}
-        for before, now in pairwise(snapshots[i:]):
-            if now.ts_ms - before.ts_ms > idle_s * 1000:
-                reason = EndReason.IDLE
-                break
-            edited = now.file in seen and seen[now.file] != now.document
-            seen[now.file] = now.document
-            if now.file != opened.file:
-                if edited:
-                    reason = EndReason.FILE_SWITCH
-                    break
-                continue
-            document = now.document
-            stands = document.startswith(left) and document.endswith(right)
-            if not stands or len(document) < len(left) + len(right):
-                reason = EndReason.ANCHOR_EDITED
-                break
-            last, count = now, count + 1
-        commit = last.document[len(left) : len(last.document) - len(right)]
-        results.append(Outcome(opened.row, commit, reason, last.ts_ms, count))
-    return results
+COMPARED = [name for name in schema.SAMPLE.names if name not in ("sample_id", "user", "session")]
 
 
 @st.composite
-def sessions(draw: st.DrawFn) -> list[Snapshot]:
-    """Random edits over a tiny alphabet, so that repeated text and ambiguous edits are common."""
-    documents = {"a": draw(st.text("xy", max_size=6)), "b": draw(st.text("xy", max_size=6))}
-    snapshots, now = [], 0
-    for index in range(draw(st.integers(1, 25))):
-        name = draw(st.sampled_from("aaab"))
-        text = documents[name]
-        start = draw(st.integers(0, len(text)))
-        stop = draw(st.integers(start, min(len(text), start + 2)))
-        typed = draw(st.text("xyz", max_size=2)) if draw(st.booleans()) else text[start:stop]
-        documents[name] = text[:start] + typed + text[stop:]
-        cursor = draw(st.integers(0, len(documents[name])))
-        now += draw(st.sampled_from([0, 10, 900, 5000]))
-        snapshots.append(Snapshot(index, now, name, documents[name], cursor))
-    return snapshots
+def logs(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Requests of a few users who type in two files each, one request per key, ids in order of time."""
+    rows: list[dict[str, Any]] = []
+    for session in range(draw(st.integers(1, 3))):
+        texts = {"f": "", "g": "x\ny\n"}
+        now = 0
+        for number in range(draw(st.integers(1, 15))):
+            file = draw(st.sampled_from("fffg"))
+            place = draw(st.integers(0, len(texts[file])))
+            typed = draw(st.sampled_from(["a", "b", "\n", "pass", ""]))
+            texts[file] = texts[file][:place] + typed + texts[file][place + (not typed) :]
+            cursor = min(place + len(typed), len(texts[file]))
+            now += draw(st.sampled_from([100, 900, 20_000, 400_000]))
+            rows.append(
+                request(
+                    f"r{session}-{number:03d}",
+                    now,
+                    texts[file][:cursor],
+                    texts[file][cursor:],
+                    user=f"u{session}",
+                    session=f"s{session}",
+                    file=file,
+                    proposal=draw(st.sampled_from([None, "", "pass"])),
+                )
+            )
+    return rows
 
 
-@given(sessions())
-def test_equals_the_pairwise_definition(snapshots: list[Snapshot]) -> None:
-    mined = sorted(mine_session(snapshots, idle_s=2.0), key=lambda outcome: outcome.row)
-    assert reference(snapshots, idle_s=2.0) == mined
+def samples(table: pa.Table, **settings: Any) -> list[dict[str, Any]]:
+    """The mined rows, by request."""
+    found: list[dict[str, Any]] = mine(table, MineConfig(**settings)).to_pylist()
+    return sorted(found, key=lambda row: row["request_id"])
 
 
-@given(sessions(), st.integers(0, 3))
-def test_same_text_in_a_longer_document_changes_nothing(snapshots: list[Snapshot], size: int) -> None:
-    margin = "#" * size
-    wrapped = [
-        Snapshot(s.row, s.ts_ms, s.file, margin + s.document + margin, s.cursor + size) for s in snapshots
+def compared(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    return [[row[name] for name in COMPARED] for row in rows]
+
+
+@given(logs(), st.sampled_from(list(Termination)))
+def test_one_sample_per_request_and_the_columns_of_the_contract(
+    rows: list[dict[str, Any]], policy: Termination
+) -> None:
+    table = mine(table_of(rows), MineConfig(termination=policy))
+    assert schema.SAMPLE == table.schema
+    assert sorted(row["request_id"] for row in rows) == sorted(table["request_id"].to_pylist())
+    for name in ("commit", "end_reason", "confidence", "end_ts_ms"):
+        assert 0 == table[name].null_count
+
+
+@given(logs(), st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter(rows: list[dict[str, Any]], chance: random.Random) -> None:
+    shuffled = list(rows)
+    chance.shuffle(shuffled)
+    assert samples(table_of(rows)) == samples(table_of(shuffled))
+    # The same, with links made before the rows were shuffled.
+    linked = link_table(table_of(rows))
+    order = list(range(linked.num_rows))
+    chance.shuffle(order)
+    assert samples(linked) == samples(linked.take(pa.array(order, pa.int64())))
+
+
+@given(logs(), st.integers(1, 5))
+def test_any_split_into_shards_gives_the_same_samples(rows: list[dict[str, Any]], shards: int) -> None:
+    # A shard holds whole sessions; which one is a hash, as in the store.
+    parts: list[list[dict[str, Any]]] = [[] for _ in range(shards)]
+    for row in rows:
+        parts[digest("partition", row["session"]) % shards].append(row)
+    apart = [row for part in parts for row in samples(table_of(part))]
+    assert samples(table_of(rows)) == sorted(apart, key=lambda row: row["request_id"])
+
+
+@given(logs())
+def test_renamed_users_and_sessions_change_nothing(rows: list[dict[str, Any]]) -> None:
+    renamed = [row | {"user": f"z{row['user']}", "session": f"a{row['session']}"} for row in rows]
+    assert compared(samples(table_of(rows))) == compared(samples(table_of(renamed)))
+
+
+@given(logs(), logs())
+def test_unrelated_sessions_change_nothing(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
+    unrelated = [
+        row | {"request_id": f"z{row['request_id']}", "session": f"z{row['session']}"} for row in others
     ]
-    assert list(mine_session(snapshots, 2.0)) == list(mine_session(wrapped, 2.0))
+    together = samples(table_of(rows + unrelated))
+    assert samples(table_of(rows)) == [row for row in together if not row["request_id"].startswith("z")]
 
 
-def typing(text: str, before: str, after: str, start_ms: int = 0) -> list[Snapshot]:
-    return [
-        Snapshot(i, start_ms + 200 * i, "f", before + text[:i] + after, len(before) + i)
-        for i in range(len(text) + 1)
+@given(logs(), st.randoms(use_true_random=False))
+def test_speculative_and_warmup_requests_change_nothing(
+    rows: list[dict[str, Any]], chance: random.Random
+) -> None:
+    injected = []
+    for row in rows:
+        injected.append(row)
+        if chance.random() < 0.5:
+            guess = {
+                "request_id": f"{row['request_id']}-guess",
+                "prefix": row["prefix"] + "guess()",
+                "kind": chance.choice(["speculative", "warmup"]),
+                "ts_ms": row["ts_ms"] + chance.choice([0, 1]),
+            }
+            injected.append(row | guess)
+    assert samples(table_of(rows)) == samples(table_of(injected))
+
+
+@given(logs())
+def test_a_user_with_several_sessions_at_once_is_several_timelines(rows: list[dict[str, Any]]) -> None:
+    merged = [row | {"user": "one"} for row in rows]
+    assert compared(samples(table_of(rows))) == compared(samples(table_of(merged)))
+
+
+@given(logs())
+def test_exact_commits_stand_between_their_anchors(rows: list[dict[str, Any]]) -> None:
+    documents = {(row["session"], row["file"], row["prefix"] + row["suffix"]) for row in rows}
+    for row in samples(table_of(rows)):
+        if row["confidence"] == "exact":
+            text = row["prefix"] + row["commit"] + row["suffix"]
+            assert (row["session"], row["file"], text) in documents
+
+
+def test_nothing_seen_after_a_request_is_no_evidence_of_silence() -> None:
+    rows = [request("r0", 0, "a"), request("r1", 1, "ab"), request("r2", 2, "abc")]
+    found = samples(table_of(rows))
+    assert ["bc", "c", ""] == [row["commit"] for row in found]
+    assert [None, None, "unobserved"] == [row["drop"] for row in found]
+
+
+def test_a_proposal_that_never_arrived_cannot_be_accepted() -> None:
+    rows = [
+        request("r0", 0, "x = ", proposal="compute()", delivered=False),
+        request("r1", 900, "x = compute()"),
     ]
+    shown = [rows[0] | {"delivered": True}, rows[1]]
+    assert [None, 9] == [samples(table_of(log))[0]["accepted_chars"] for log in (rows, shown)]
 
 
-def test_each_keystroke_sees_what_was_still_to_come() -> None:
-    outcomes = sorted(mine_session(typing("return 1", "def f():\n    ", "\n"), 300), key=lambda o: o.row)
-    assert ["return 1"[i:] for i in range(9)] == [outcome.commit for outcome in outcomes]
-    assert {EndReason.SESSION_END} == {outcome.end_reason for outcome in outcomes}
-    assert [8, 7, 6, 5, 4, 3, 2, 1, 0] == [outcome.snapshots for outcome in outcomes]
+def test_an_empty_table_gives_an_empty_table() -> None:
+    assert 0 == mine(schema.REQUEST.empty_table(), MineConfig()).num_rows
+    assert 0 == mine(schema.LOGGED.empty_table(), MineConfig()).num_rows
 
 
-def test_windows_that_slide_give_the_same_commits() -> None:
-    lines = "".join(f"value_{i} = compute({i})\n" for i in range(60))
-    snapshots = typing("result = value_3 + value_4", lines, lines[::-1])
-    windowed = [
-        Snapshot(
-            s.row,
-            s.ts_ms,
-            s.file,
-            s.document[s.cursor - 400 : s.cursor + 300],
-            400,
-            whole=False,
-        )
-        for s in snapshots
-    ]
-    whole = {o.row: o.commit for o in mine_session(snapshots, 300)}
-    assert whole == {o.row: o.commit for o in mine_session(windowed, 300)}
-
-
-def test_windows_with_nothing_in_common_end_the_gap() -> None:
-    assert align("a" * 200, "b" * 200) is None
-    far = [Snapshot(0, 0, "f", "a" * 200, 100, False), Snapshot(1, 9, "f", "b" * 200, 100, False)]
-    first, _ = sorted(mine_session(far, 300), key=lambda outcome: outcome.row)
-    assert ("", EndReason.ANCHOR_EDITED) == (first.commit, first.end_reason)
-
-
-def test_speculative_requests_are_not_part_of_the_timeline() -> None:
-    def row(number: int, prefix: str, kind: str) -> dict[str, object]:
-        identity = {"request_id": f"r{number}", "user": "u", "session": "s", "file": "f"}
-        return (
-            schema.REQUEST_DEFAULTS
-            | identity
-            | {"ts_ms": number, "prefix": prefix, "suffix": "", "kind": kind}
-        )
-
-    rows = [row(2, "ab", "automatic"), row(1, "a + 1000", "speculative"), row(0, "a", "manual")]
-    samples = mine(pa.Table.from_pylist(rows, schema=schema.REQUEST), MineConfig())
-    assert ["r0", "r2"] == samples["request_id"].to_pylist()
-    assert ["b", ""] == samples["commit"].to_pylist()
-    assert [None, "unobserved"] == samples["drop"].to_pylist()
+def test_a_five_megabyte_prefix_is_mined() -> None:
+    large = "x" * 5_000_000
+    rows = [request("r0", 0, large, "\n"), request("r1", 900, large + "y", "\n")]
+    rows.append(request("r2", 1800, large[:-1] + "z", "\n"))
+    assert ["y", "", ""] == [row["commit"] for row in samples(table_of(rows))]
+    assert pc.all(pc.is_valid(link_table(table_of(rows))["seq"])).as_py()

@@ -2,20 +2,29 @@
 
 Partition number = hash of the session, so mining afterwards is a map over partitions. Rows of a
 partition are ordered by session and time: consecutive requests then share nearly all of their text,
-which is what makes zstd Parquet small. Duplicates (the same `request_id`) are merged, the first kept.
+which is what makes zstd Parquet small. `store` says how rows are ordered, merged and written.
 Layout: `part-0000.parquet` ... with requests, `events/part-0000.parquet`, `quarantine.jsonl`.
+
+Invariants: the rows and their order do not depend on how the log was split into files, nor on the order
+of the files (their number of partitions may: it is estimated from file sizes). Every row read is kept,
+merged or quarantined; the manifest's `accounts` say so by kind, and a sum that is off stops the import.
+Memory: a worker holds one piece of a file, then one partition; a session is never cut, so the largest
+session is the least a partition can be.
 """
 
+import hashlib
 import json
+import math
 import shutil
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
 
 from echo_ray import schema
@@ -30,10 +39,12 @@ from echo_ray.data import (
     read_manifest,
     settings,
     write_manifest,
-    write_table,
 )
 from echo_ray.errors import SchemaError
-from echo_ray.log import reader
+from echo_ray.link_table import linked
+from echo_ray.log import reader, store
+from echo_ray.log.accounts import Totals
+from echo_ray.log.contract import KINDS
 from echo_ray.progress import bar
 from echo_ray.rng import digest
 
@@ -41,15 +52,26 @@ STAGE = "log"
 """Name in the manifest of a partitioned log."""
 
 
+_PIECE_MB = 64
+_SHOWN = 1000
+_MOST_PARTITIONS = 4096
+
+
 class ImportConfig(Config):
     """Settings of `import`."""
 
     input: Path | None = None
-    """Folder of version-1 record files: JSON Lines (`.gz`, `.zst`) or Parquet, in any mixture and order."""
+    """Folder of an experience log: version-1 records (JSON Lines, `.gz`, `.zst`, or Parquet) and foreign
+    formats, in any mixture and order."""
     output: Path | None = None
     """Folder for the partitioned log and `manifest.json`."""
-    partitions: int = Field(8, ge=1, le=4096)
-    """Files that the sessions are spread over; one mining task each."""
+    format: reader.Format = "auto"
+    """What the files hold: `auto` looks into each, `echo` is version 1; Parquet is version 1 always."""
+    partitions: int = Field(8, ge=1, le=_MOST_PARTITIONS)
+    """Fewest files that the sessions are spread over; one mining task each."""
+    partition_mb: float = Field(128.0, gt=0)
+    """Raw text per partition (MB): a larger log gets more partitions. A worker
+    holds one at a time."""
 
 
 def check(folder: Path, key: str) -> None:
@@ -69,8 +91,8 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     Raises ConfigError when there is no log (naming the setting `key`), SchemaError when no line of it is
     a request; nothing is left behind then.
     """
-    paths = reader.files(source, key)
-    before = input_fingerprint(source)
+    paths = reader.files(source, key, config.format)
+    before = input_fingerprint(source) if source.is_dir() else _content(source)
     mark = fingerprint({"stage": STAGE, "config": settings(config), "input": before})
     done = read_manifest(output)
     if done is not None and done.fingerprint == mark:
@@ -81,116 +103,150 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     fragments = output / ".fragments"
     shutil.rmtree(fragments, ignore_errors=True)
     units = [Unit(f"{number:05d}", (str(path),)) for number, path in enumerate(paths)]
-    job: dict[str, Any] = {"fragments": str(fragments), "partitions": config.partitions}
-    totals: Counter[str] = Counter()
-    unknown: Counter[str] = Counter()
-    rejected: list[dict[str, Any]] = []
-    with bar("log: read", len(units), "files") as shown:
-        for result in map_units(_scatter, units, job):
-            totals.update({name: result[name] for name in ("requests", "events", "rejected")})
-            unknown.update(result["unknown"])
-            rejected.extend(result["examples"])
-            shown.set_postfix_str(f"{totals['requests']:,} rows", refresh=False)
-            shown.update(1)
-    if not totals["requests"]:
-        shutil.rmtree(output if fresh else fragments, ignore_errors=True)
-        raise SchemaError(f"{key}={source} holds no valid request: {_first(rejected, totals)}")
-    (output / "manifest.json").unlink(missing_ok=True)
-    for old in (*output.glob("part-*.parquet"), *output.glob("events/*.parquet")):
-        old.unlink()
-    names = [Unit(f"part-{number:04d}", ()) for number in range(config.partitions)]
-    gathered = 0
-    with bar("log: sort", len(names), "shards") as shown:
-        for result in map_units(_gather, names, job | {"output": str(output)}):
-            gathered += result["rows"]
-            shown.update(1)
-    if rejected:
-        lines = "".join(json.dumps(line) + "\n" for line in rejected)
-        (output / "quarantine.jsonl").write_text(lines, encoding="utf-8")
-    shutil.rmtree(fragments, ignore_errors=True)
+    count = partitions(config, paths)
+    job: dict[str, Any] = {"fragments": str(fragments), "partitions": count, "format": config.format}
+    totals = Totals()
+    try:
+        with bar("log: read", len(units), "files") as shown:
+            for result in map_units(scatter, units, job):
+                totals.add_read(result)
+                shown.set_postfix_str(f"{totals.read.total():,} rows", refresh=False)
+                shown.update(1)
+        if totals.read["request"] == totals.quarantined["request"]:
+            if fresh:
+                shutil.rmtree(output)
+            raise SchemaError(f"{key}={source} holds no valid request: {totals.first()}")
+        _empty(output)
+        names = [Unit(f"part-{number:04d}", ()) for number in range(count)]
+        with bar("log: sort", len(names), "shards") as shown:
+            for result in map_units(gather, names, job | {"output": str(output)}):
+                totals.add_kept(result)
+                shown.update(1)
+        totals.check()
+        _collect_quarantine(fragments, output)
+    finally:
+        shutil.rmtree(fragments, ignore_errors=True)
     manifest = Manifest(
         stage=STAGE,
         fingerprint=mark,
         input=str(source),
         input_fingerprint=before,
         config=settings(config),
-        columns={column.name: str(column.type) for column in schema.REQUEST},
-        rows_in=totals["requests"],
-        rows_out=gathered,
+        columns={column.name: str(column.type) for column in schema.LOGGED},
+        rows_in=totals.read["request"] - totals.quarantined["request"],
+        rows_out=totals.kept["request"],
         drops={},
         seconds=round(time.monotonic() - began, 3),
         engine=engine(),
-        notes={
-            "events": totals["events"],
-            "duplicates": totals["requests"] - gathered,
-            "quarantined": totals["rejected"],
-            "unknown_fields": dict(unknown),
-        },
+        notes=totals.notes() | {"partitions": count},
     )
     write_manifest(output, manifest)
     return manifest
+
+
+def partitions(config: ImportConfig, paths: Iterable[Path]) -> int:
+    """Number of partitions: enough that each holds about `partition_mb` of raw text."""
+    raw_mb = sum(reader.raw_bytes(path) for path in paths) / 2**20
+    return min(_MOST_PARTITIONS, max(config.partitions, math.ceil(raw_mb / config.partition_mb)))
 
 
 def warnings(manifest: Manifest) -> list[str]:
     """Sentences that a person should see about a log that was not perfect."""
     notes, found = manifest.notes, []
     if notes.get("quarantined"):
-        found.append(f"{notes['quarantined']:,} lines were not records and lie in quarantine.jsonl")
+        count, shown = notes["quarantined"], notes.get("quarantine_lines", 0)
+        where = "lie in quarantine.jsonl" if count == shown else f"{shown:,} of them lie in quarantine.jsonl"
+        found.append(f"{count:,} lines were not records and {where}")
     if notes.get("unknown_fields"):
         names = ", ".join(f"{name} ({count:,})" for name, count in sorted(notes["unknown_fields"].items()))
         found.append(f"fields outside the contract were left out: {names}")
     return found
 
 
-def _first(rejected: list[dict[str, Any]], totals: Counter[str]) -> str:
-    if not rejected:
-        return "the files are empty"
-    first = rejected[0]
-    place = f"{first['file']}:{first['line']}"
-    return f"{totals['rejected']:,} lines refused, the first in {place}: {first['reason']}"
+def scatter(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
+    """Worker: one file to fragments, at most one per piece of the file, kind and partition."""
+    read: Counter[str] = Counter()
+    quarantined: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    folder, entries, lines, example = Path(job["fragments"]), 0, 0, None
+    for number, records in enumerate(reader.batches(Path(unit.paths[0]), _PIECE_MB, job["format"])):
+        for kind, table, key in (("request", records.requests, "session"), ("event", records.events, "user")):
+            for place, rows in _split(table, key, job["partitions"]):
+                target = folder / kind / f"part-{place:04d}"
+                target.mkdir(parents=True, exist_ok=True)
+                store.write_fragment(rows, target / f"{unit.name}-{number:05d}.parquet")
+        read += records.read
+        unknown += records.unknown
+        for line in records.rejected:
+            quarantined[line.kind] += line.rows
+        shown = [asdict(line) for line in records.rejected[: _SHOWN - entries]]
+        if shown:
+            example = example or shown[0]
+            target = folder / "quarantine"
+            target.mkdir(parents=True, exist_ok=True)
+            text = "".join(json.dumps(line) + "\n" for line in shown)
+            (target / f"{unit.name}-{number:05d}.jsonl").write_text(text, encoding="utf-8")
+            entries += len(shown)
+            lines += sum(line["rows"] for line in shown)
+    counts = {"read": dict(read), "quarantined": dict(quarantined), "unknown": dict(unknown)}
+    return counts | {"lines": lines, "example": example}
 
 
-def _scatter(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
-    """Worker: one file to at most `partitions` fragments."""
-    records = reader.read(Path(unit.paths[0]))
-    for name, table, key in (("requests", records.requests, "session"), ("events", records.events, "user")):
-        buckets: dict[int, list[int]] = {}
-        for row, value in enumerate(table[key].to_pylist()):
-            buckets.setdefault(digest("partition", value) % job["partitions"], []).append(row)
-        for number, rows in buckets.items():
-            folder = Path(job["fragments"]) / name / f"part-{number:04d}"
-            folder.mkdir(parents=True, exist_ok=True)
-            write_table(table.take(pa.array(rows)), folder / f"{unit.name}.parquet")
-    return {
-        "requests": records.requests.num_rows,
-        "events": records.events.num_rows,
-        "rejected": len(records.rejected),
-        "unknown": dict(records.unknown),
-        "examples": [asdict(line) for line in records.rejected[:1000]],
-    }
-
-
-def _gather(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
+def gather(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
     """Worker: the fragments of one partition to one sorted file without duplicates."""
-    output, rows = Path(job["output"]), 0
-    for kind, target, order in (
-        ("requests", output, ("session", "user", "ts_ms", "request_id")),
-        ("events", output / "events", ("user", "ts_ms", "request_id")),
-    ):
+    kept: dict[str, int] = {}
+    merged: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    orders = {"request": store.order_requests, "event": store.order_events}
+    for kind, order in orders.items():
         pieces = sorted((Path(job["fragments"]) / kind / unit.name).glob("*.parquet"))
-        if kind == "events" and not pieces:
+        if kind == "event" and not pieces:
             continue
-        wanted = schema.REQUEST if kind == "requests" else schema.EVENT
-        table = pa.concat_tables([wanted.empty_table(), *(pq.read_table(path) for path in pieces)])
-        table = table.sort_by([(name, "ascending") for name in order])
-        if kind == "requests":
-            table = table.filter(pa.array(_firsts(table["request_id"].to_pylist()), pa.bool_()))
-            rows = table.num_rows
+        target = Path(job["output"]) / ("events" if kind == "event" else ".")
         target.mkdir(parents=True, exist_ok=True)
-        write_table(table, target / f"{unit.name}.parquet")
-    return {"rows": rows}
+        found = store.Fragments(pieces, KINDS[kind])
+        batches = found.batches(order(found))
+        columns = KINDS[kind]
+        if kind == "request":
+            batches = linked(store.counting_repeats(batches, counts=counts))
+            columns = schema.LOGGED
+        kept[kind] = store.write(target / f"{unit.name}.parquet", batches, columns)
+        merged[kind] = found.num_rows - kept[kind]
+    return {"kept": kept, "merged": merged, "repeats": counts["repeats"]}
 
 
-def _firsts(ids: list[str]) -> list[bool]:
-    seen: set[str] = set()
-    return [not (name in seen or seen.add(name)) for name in ids]  # type: ignore[func-returns-value]
+def _split(table: pa.Table, key: str, count: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each partition, by time of their sessions: alike rows together pack well."""
+    if not table.num_rows:
+        return
+    table = table.combine_chunks()
+    names = table[key].combine_chunks().dictionary_encode()
+    homes = np.array([digest("partition", name) % count for name in names.dictionary.to_pylist()], np.int64)
+    codes = names.indices.to_numpy()
+    order = np.lexsort((table["ts_ms"].to_numpy(), codes, homes[codes]))
+    places = homes[codes][order]
+    for rows in np.split(order, np.flatnonzero(np.diff(places)) + 1):
+        yield int(homes[codes[rows[0]]]), table.take(pa.array(rows))
+
+
+def _empty(output: Path) -> None:
+    """Remove what an earlier import left, finished or not."""
+    for name in ("manifest.json", "quarantine.jsonl"):
+        (output / name).unlink(missing_ok=True)
+    for folder in (output, output / "events"):
+        for old in (*folder.glob("part-*.parquet"), *folder.glob(".part-*.part")):
+            old.unlink()
+
+
+def _collect_quarantine(fragments: Path, output: Path) -> None:
+    pieces = sorted((fragments / "quarantine").glob("*.jsonl"))
+    if pieces:
+        with (output / "quarantine.jsonl").open("wb") as whole:
+            for piece in pieces:
+                whole.write(piece.read_bytes())
+
+
+def _content(path: Path) -> str:
+    """Identity of a log that is one file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]

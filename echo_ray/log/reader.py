@@ -1,59 +1,45 @@
-"""Reading experience logs as they come: JSON Lines (plain, `.gz`, `.zst`) and Parquet, good lines and bad.
+"""Reading experience logs as they come, in bounded pieces: JSON Lines, Parquet and foreign formats.
 
 A bad line is quarantined with its reason and never stops a job; a torn last line of a segment that a
 crash left behind is one of them. Fields that the contract does not know are left out and counted.
-Not covered: foreign formats; those become version-1 records first.
+`batches` holds one piece of a file at a time, so the size of a log file does not matter; a single line
+may have up to 256 MB. JSON Lines may be compressed (gzip, zstd); their content says so, not the name.
 """
 
-import gzip
 import io
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal, TypeAlias, get_args
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from echo_ray import schema
 from echo_ray.errors import ConfigError
+from echo_ray.log import columnar, foreign, source
+from echo_ray.log.contract import Collector, Records, Rejected, problem
+
+__all__ = ["ENDINGS", "Format", "Records", "Rejected", "batches", "files", "problem", "raw_bytes", "read"]
+
+Format: TypeAlias = Literal["auto", "echo", "tabby", "continue", "llamacpp", "vscode", "trace"]
+"""`echo` is version 1; the others name foreign formats; `auto` looks into each file."""
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".ndjson", ".parquet")
 """File names that count as parts of a log."""
+MAYBE = (".json", ".json.gz", ".json.zst", ".har")
+"""File names that count when their content is a known foreign format."""
+FACTORS = {".gz": 8, ".zst": 20}
+"""Raw bytes per compressed byte, assumed; on the high side, since smaller partitions do no harm. Measured
+on keystroke logs: gzip 3 to 6, zstd 5 for many users interleaved and up to 50 for long sessions."""
 
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "string": str,
-    "large_string": str,
-    "int64": int,
-    "double": (float, int),
-    "bool": bool,
-}
-_RECORDS = {"request": schema.REQUEST, "event": schema.EVENT}
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """One line that is not a record of the contract."""
-
-    file: str
-    line: int
-    reason: str
-    text: str
+_BUFFER_BYTES = 1 << 18
+_LINE_BYTES = 1 << 28
+_REJECT_BYTES = 500
+_BOM = b"\xef\xbb\xbf"
+_NOT_JSON = object()
 
 
-@dataclass(slots=True)
-class Records:
-    """What one file held. `unknown` counts fields outside the contract by name."""
-
-    requests: pa.Table
-    events: pa.Table
-    rejected: list[Rejected] = field(default_factory=list)
-    unknown: Counter[str] = field(default_factory=Counter)
-
-
-def files(folder: Path, key: str) -> list[Path]:
+def files(folder: Path, key: str, form: Format = "auto") -> list[Path]:
     """Record files under `folder`, in name order; hidden files and folders are skipped.
 
     Raises ConfigError, naming the setting `key`, when the folder or the files are not there.
@@ -64,124 +50,117 @@ def files(folder: Path, key: str) -> list[Path]:
     found = [
         path
         for path in paths
-        if path.name.endswith(ENDINGS)
+        if path.name.endswith(ENDINGS + MAYBE)
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.name != "quarantine.jsonl"
+        and path.name not in ("quarantine.jsonl", "manifest.json")
+        and (path.name.endswith(ENDINGS) or _is_foreign(path, form))
     ]
     if not found:
         raise ConfigError(f"{key}={folder} holds no log file ({', '.join('*' + end for end in ENDINGS)})")
     return found
 
 
+def raw_bytes(path: Path) -> int:
+    """Estimate of the raw text in a file: its size, times `FACTORS` when it is compressed."""
+    if path.name.endswith(".parquet"):
+        return columnar.raw_bytes(path)
+    return path.stat().st_size * FACTORS.get(path.suffix, 1)
+
+
 def read(path: Path) -> Records:
-    """Every record of one file."""
-    return _read_parquet(path) if path.name.endswith(".parquet") else _read_lines(path)
+    """Every record of one file, at once."""
+    pieces = list(batches(path))
+    whole = pieces[0]
+    for piece in pieces[1:]:
+        whole.rejected += piece.rejected
+        whole.unknown += piece.unknown
+        whole.read += piece.read
+    whole.requests = pa.concat_tables([piece.requests for piece in pieces])
+    whole.events = pa.concat_tables([piece.events for piece in pieces])
+    return whole
 
 
-def problem(record: Any, kind: str) -> str | None:
-    """Why `record` is not a `kind` record of version 1; None when it is one."""
-    if not isinstance(record, Mapping):
-        return f"not an object but {type(record).__name__}"
-    for name in schema.REQUIRED[kind]:
-        if record.get(name) is None:
-            return f"field {name} is missing"
-    version = record.get("schema", schema.VERSION)
-    if version != schema.VERSION:
-        return f"schema is {version!r}, expected {schema.VERSION!r}"
-    for column in _RECORDS[kind]:
-        value = record.get(column.name)
-        wanted = _TYPES[str(column.type)]
-        if value is None:
-            continue
-        if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-            return f"field {column.name} is {type(value).__name__}, expected {column.type}"
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            return f"field {column.name} is out of range"
-    if kind == "request" and record.get("kind", "automatic") not in set(schema.Kind):
-        return f"kind is {record['kind']!r}, expected one of {', '.join(schema.Kind)}"
-    return None
-
-
-def _read_lines(path: Path) -> Records:
-    rows: dict[str, list[dict[str, Any]]] = {"request": [], "event": []}
-    rejected: list[Rejected] = []
-    unknown: Counter[str] = Counter()
-    for number, line in _lines(path):
-        reason: str | None
-        try:
-            record = orjson.loads(line)
-            kind = record.get("record", "request") if isinstance(record, dict) else "request"
-            reason = problem(record, kind) if kind in rows else f"record is {kind!r}"
-        except (orjson.JSONDecodeError, UnicodeDecodeError):
-            reason = "not JSON"
-        if reason is not None:
-            text = line[:200].decode("utf-8", "replace")
-            rejected.append(Rejected(path.name, number, reason, text))
-            continue
-        known = set(_RECORDS[kind].names)
-        unknown.update(name for name in record if name not in known and name != "record")
-        defaults = schema.REQUEST_DEFAULTS if kind == "request" else {}
-        rows[kind].append(
-            {name: defaults.get(name) if record.get(name) is None else record[name] for name in known}
-        )
-    return Records(
-        pa.Table.from_pylist(rows["request"], schema=schema.REQUEST),
-        pa.Table.from_pylist(rows["event"], schema=schema.EVENT),
-        rejected,
-        unknown,
-    )
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with path.open("rb") as raw:
-        stream: Any = raw
-        if path.name.endswith(".gz"):
-            stream = gzip.GzipFile(fileobj=raw)
-        elif path.name.endswith(".zst"):
-            import zstandard
-
-            stream = io.BufferedReader(
-                zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-            )
-        try:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield number, line
-        except (EOFError, OSError, gzip.BadGzipFile) as error:
-            yield 0, f"<the compressed file is cut short: {error}>".encode()
-
-
-def _read_parquet(path: Path) -> Records:
-    empty = Records(schema.REQUEST.empty_table(), schema.EVENT.empty_table())
+def batches(path: Path, max_mb: float = 32, form: Format = "auto") -> Iterator[Records]:
+    """The records of one file in pieces of about `max_mb` of text; at least one piece, maybe empty."""
+    max_bytes = int(max_mb * 2**20)
+    if path.name.endswith(".parquet"):
+        yield from columnar.batches(path, max_bytes)
+        return
+    held = Collector(path.name, max_bytes)
+    name = foreign.sniff(path) if form == "auto" else None if form == "echo" else form
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        empty.rejected.append(Rejected(path.name, 0, f"not a Parquet file: {error}", ""))
-        return empty
-    kind = "event" if "type" in table.column_names and "prefix" not in table.column_names else "request"
-    wanted = _RECORDS[kind]
-    missing = [name for name in schema.REQUIRED[kind] if name not in table.column_names]
-    if missing:
-        empty.rejected.append(Rejected(path.name, 0, f"column {missing[0]} is missing", ""))
-        return empty
-    empty.unknown.update(name for name in table.column_names if name not in wanted.names)
-    columns = []
-    for column in wanted:
-        if column.name in table.column_names:
-            values = table[column.name].cast(column.type)
+        yield from _lines(path, held) if name is None else _foreign(path, name, held)
+    except source.UNREADABLE as error:
+        held.reject(0, source.unreadable(error))
+    yield held.take()
+
+
+def _is_foreign(path: Path, form: Format) -> bool:
+    if form in ("auto", "echo"):
+        return form == "auto" and foreign.sniff(path) is not None
+    return form in get_args(Format)
+
+
+def _lines(path: Path, held: Collector) -> Iterator[Records]:
+    keys: list[str] | None = None
+    with source.opened(path) as opened:
+        stream: IO[bytes] = io.BufferedReader(opened, _BUFFER_BYTES)  # type: ignore[type-var]
+        size = 0
+        for number, line in enumerate(iter(partial(stream.readline, _LINE_BYTES), b""), start=1):
+            size += len(line)
+            try:
+                record = orjson.loads(line)
+            except orjson.JSONDecodeError:
+                record = _after_mark(line) if number == 1 else _NOT_JSON
+            if type(record) is dict and record:
+                # Records mostly have the keys of the one before; then nothing is looked up.
+                if list(record) != keys:
+                    keys = list(record)
+                    shape = held.shape(record)
+                    extend, append = shape.flat.extend, shape.numbers.append
+                extend(record.values())
+                append(number)
+            elif line.strip():
+                reason = _refused(stream, line) if record is _NOT_JSON else problem(record, "request")
+                held.reject(number, reason or "not a record", line[:800].decode("utf-8", "replace"))
+                size += _REJECT_BYTES
+            if size >= held.chunk_bytes:
+                held.flush()
+                size, keys = 0, None
+                if held.full:
+                    yield held.take()
+
+
+def _after_mark(line: bytes) -> Any:
+    """The value of a first line that a byte order mark precedes."""
+    try:
+        return orjson.loads(line.removeprefix(_BOM))
+    except orjson.JSONDecodeError:
+        return _NOT_JSON
+
+
+def _refused(stream: IO[bytes], line: bytes) -> str:
+    if len(line) < _LINE_BYTES or line.endswith(b"\n"):
+        return "not JSON"
+    while (rest := stream.readline(_LINE_BYTES)) and not rest.endswith(b"\n"):
+        pass
+    return f"longer than {_LINE_BYTES >> 20} MB"
+
+
+def _foreign(path: Path, name: str, held: Collector) -> Iterator[Records]:
+    size = 0
+    for number, record in foreign.records(path, name):
+        if isinstance(record, str):
+            held.reject(number, record)
+            size += _REJECT_BYTES
         else:
-            values = pa.nulls(table.num_rows, column.type)
-        default = schema.REQUEST_DEFAULTS.get(column.name) if kind == "request" else None
-        columns.append(values if default is None else values.fill_null(default))
-    complete = pa.table(columns, schema=wanted)
-    for name in schema.REQUIRED[kind]:
-        holes = complete[name].null_count
-        if holes:
-            empty.rejected.append(Rejected(path.name, 0, f"{holes} rows without {name}", ""))
-            complete = complete.filter(complete[name].is_valid())
-    if kind == "request":
-        empty.requests = complete
-    else:
-        empty.events = complete
-    return empty
+            shape = held.shape(record)
+            shape.flat.extend(record.values())
+            shape.numbers.append(number)
+            size += sum(len(value) for value in record.values() if isinstance(value, str))
+        if size >= held.chunk_bytes:
+            held.flush()
+            size = 0
+            if held.full:
+                yield held.take()

@@ -1,0 +1,274 @@
+r"""What happened between two looks at a document: the edits that lead from one request to the next.
+
+A request shows a window of the document and its cursor. The change between two windows is found by their
+common start and end, which costs two comparisons at C speed. Where text repeats ("a" typed into "aaa")
+its place is ambiguous, and the cursors decide, for one types at the cursor. Where several places
+changed between two requests (a log that lacks some), `difference` splits the change and the cursors say
+which place came first: the old cursor stands where typing went on, the new one where it ended.
+
+An edit is minimal: neither its ends nor its text's ends repeat each other. Editors report completions
+and formatters as replacements of a larger range; here only what changed counts.
+
+Coordinates: characters, half-open, 0 = left edge of the old window; edits apply one after another, each
+in the coordinates that the one before left. Not covered: text that came and went between two requests.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from echo_ray.difference import Hunk, hunks
+from echo_ray.text import common_prefix, common_suffix
+
+_PROBE_CHARS = 48
+"""Text that two windows must share to be aligned; shorter matches are too often coincidence."""
+_SHORT_PROBE_CHARS = 12
+"""Least length of a probe, for windows that share little beside the cursor."""
+_ACT = 16
+"""What a paste or a removal at the cursor costs in `align`, however long (characters)."""
+_MARGIN_CHARS = 8
+"""Shared text around a change that the alignment may give back to it."""
+
+
+class Edit(NamedTuple):
+    """`[start, stop)` of the document became `text`."""
+
+    start: int
+    stop: int
+    text: str
+
+
+class Step(NamedTuple):
+    """How one window became the next.
+
+    `slide` characters left the window at its left edge (negative: came in), counted after the edits.
+    `certain`: one place changed, so the edit is a fact; the order of several places is inferred.
+    """
+
+    slide: int
+    edits: tuple[Edit, ...]
+    certain: bool = True
+
+
+class View(NamedTuple):
+    """What one request shows; `from_start`, `to_end`: the window reaches the document's start, its end."""
+
+    prefix: str
+    suffix: str
+    from_start: bool = True
+    to_end: bool = True
+
+
+def apply(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
+    """`text` after `edits`, one after another."""
+    for start, stop, typed in edits:
+        text = text[:start] + typed + text[stop:]
+    return text
+
+
+def step(old: View, new: View, dense: bool = False) -> Step | None:
+    """The edits from `old` to `new`; None when the two windows share too little text to say."""
+    quick = at_cursor(old, new)
+    if quick is not None:
+        return quick
+    before, after = old.prefix + old.suffix, new.prefix + new.suffix
+    left = 0 if old.from_start and new.from_start else None
+    right = len(before) - len(after) if old.to_end and new.to_end else None
+    if left is None or right is None:
+        slide = align(before, after, len(old.prefix), len(new.prefix), left, right)
+        if slide is None:
+            return None
+        left, right = slide
+    lost, gained = max(0, left), max(0, -left)
+    stop = min(len(before), len(after) + right)
+    edits, certain = changes(
+        before[lost:stop],
+        after[gained : stop - right],
+        len(old.prefix) - lost,
+        len(new.prefix) - gained,
+        dense,
+    )
+    return Step(left, tuple(Edit(e.start + lost, e.stop + lost, e.text) for e in edits), certain)
+
+
+def at_cursor(old: View, new: View) -> Step | None:
+    """The common case without building documents: keys or removals at the cursor, the rest unmoved."""
+    if old.suffix != new.suffix or old.to_end != new.to_end:
+        return None
+    place, size = len(old.prefix), len(new.prefix)
+    if old.from_start and new.from_start:
+        if size > place:
+            if new.prefix.startswith(old.prefix):
+                return Step(0, (Edit(place, place, new.prefix[place:]),))
+        elif old.prefix.startswith(new.prefix):
+            return Step(0, (Edit(size, place, ""),) if size < place else ())
+    elif old.prefix == new.prefix:
+        return Step(0, ())
+    elif len(old.prefix) > _PROBE_CHARS:
+        # A window that slides with the cursor: its old end stands somewhere near the new end.
+        seen = new.prefix.rfind(old.prefix[-_PROBE_CHARS:]) + _PROBE_CHARS
+        if seen >= _PROBE_CHARS and size - seen <= _PROBE_CHARS:
+            size = min(place, seen)
+            if old.prefix[place - size :] == new.prefix[seen - size : seen]:
+                typed = new.prefix[seen:]
+                return Step(place - seen, (Edit(place, place, typed),) if typed else ())
+    return None
+
+
+def changes(
+    old: str, new: str, old_cursor: int, new_cursor: int, dense: bool = False
+) -> tuple[tuple[Edit, ...], bool]:
+    """(edits, whether they are certain) between two texts of the same extent."""
+    if old == new:
+        return (), True
+    head = common_prefix(old, new, old_cursor)
+    tail = common_suffix(old, new, len(old) - old_cursor)
+    shorter, grown = min(len(old), len(new)), len(new) - len(old)
+    if head + tail >= shorter:
+        # Only insertion, or only removal; it may stand anywhere in [shorter - tail, head].
+        low = shorter - tail
+        enter = _enter_on_blank_line(old, new, old_cursor, low, head) if grown > 0 else None
+        if enter is not None:
+            return enter, True
+        place = new_cursor - max(0, grown)
+        if not low <= place <= head:
+            place = old_cursor + min(0, grown)
+        if not low <= place <= head:
+            place = old_cursor if low <= old_cursor <= head else head
+        return (Edit(place, place - min(0, grown), new[place : place + max(0, grown)]),), True
+    low, high = head - min(_MARGIN_CHARS, head), tail - min(_MARGIN_CHARS, tail)
+    places = hunks(
+        old[low : len(old) - high],
+        new[low : len(new) - high],
+        old_cursor - low,
+        new_cursor - low,
+        dense,
+    )
+    if places is None or len(places) == 1:
+        return (Edit(head, len(old) - tail, new[head : len(new) - tail]),), places is not None
+    moved = [Hunk(*(end + low for end in hunk)) for hunk in places]
+    return _in_order(old, new, _to_cursors(old, new, moved, old_cursor, new_cursor), old_cursor, new_cursor)
+
+
+def _enter_on_blank_line(old: str, new: str, cursor: int, low: int, high: int) -> tuple[Edit, ...] | None:
+    r"""Enter on a line of white space: the editor inserts "\n" and the indentation, and empties the line."""
+    start = max(old.rfind("\n", 0, max(0, cursor)), old.rfind("\r", 0, max(0, cursor))) + 1
+    indent = old[start:cursor]
+    if indent and not indent.strip(" \t") and low <= start <= high:
+        ending = new[start : start + len(new) - len(old)]
+        if ending in ("\n", "\r\n"):
+            return Edit(cursor, cursor, ending + indent), Edit(start, cursor, "")
+    return None
+
+
+def _to_cursors(old: str, new: str, places: list[Hunk], old_cursor: int, new_cursor: int) -> list[Hunk]:
+    """Rotate insertions and removals whose place is ambiguous to the cursor that they can reach."""
+    for index, (start, stop, new_start, new_stop) in enumerate(places):
+        if start < stop and new_start < new_stop:
+            continue
+        text, first, last = (old, start, stop) if start < stop else (new, new_start, new_stop)
+        room_left = start - (places[index - 1].stop if index else 0)
+        room_right = (places[index + 1].start if index + 1 < len(places) else len(old)) - stop
+        left = right = 0
+        while left < room_left and text[first - 1 - left] == text[last - 1 - left]:
+            left += 1
+        while right < room_right and text[first + right] == text[last + right]:
+            right += 1
+        wishes = (old_cursor - stop, new_cursor - new_stop)
+        turn = next((wish for wish in wishes if -left <= wish <= right), 0)
+        places[index] = Hunk(start + turn, stop + turn, new_start + turn, new_stop + turn)
+    return places
+
+
+def _in_order(
+    old: str, new: str, places: list[Hunk], old_cursor: int, new_cursor: int
+) -> tuple[tuple[Edit, ...], bool]:
+    """Sequential edits: the place nearest to the old cursor first, the one at the new cursor last."""
+
+    def distance(index: int) -> int:
+        start, stop = places[index].start, places[index].stop
+        return max(start - old_cursor, old_cursor - stop, 0)
+
+    order = sorted(range(len(places)), key=distance)
+    last = min(order, key=lambda index: (abs(places[index].new_stop - new_cursor), -distance(index)))
+    order = [index for index in order if index != last] + [last]
+    parts: list[tuple[int, int, str]] = []  # in old coordinates
+    for index in order:
+        start, stop, new_start, new_stop = places[index]
+        typed = new[new_start:new_stop]
+        if typed and start <= old_cursor < stop:
+            # Removed before the cursor, typed, then removed behind it: one key at a time.
+            parts += [(start, old_cursor, "")] if start < old_cursor else []
+            parts += [(old_cursor, old_cursor, typed), (old_cursor, stop, "")]
+        elif typed and index == last and distance(index) == 0 and start < stop == old_cursor:
+            # The user removed here, worked elsewhere and came back to type.
+            parts = [(start, stop, ""), *parts, (stop, stop, typed)]
+        else:
+            parts.append((start, stop, typed))
+    edits: list[Edit] = []
+    for number, (start, stop, typed) in enumerate(parts):
+        shift = 0
+        for done_start, done_stop, done in parts[:number]:
+            if done_stop <= start and not (done_start == start == stop and number and done == typed):
+                shift += len(done) - (done_stop - done_start)
+        edits.append(Edit(start + shift, stop + shift, typed))
+    return tuple(edits), False
+
+
+def align(
+    old: str, new: str, old_cursor: int, new_cursor: int, left: int | None = None, right: int | None = None
+) -> tuple[int, int] | None:
+    """(offset of the left parts, offset of the right parts): `new[j]` is `old[j + offset]`.
+
+    A given offset is known. None when the windows share too little text. Probes from one window are looked
+    up in the other; of the offsets that they vote for, the pair that explains the change best wins.
+    """
+    still = old_cursor - new_cursor  # the offset where the cursor's surroundings did not change
+    offsets = {still}
+    for text, other, sign, cursor in ((old, new, 1, old_cursor), (new, old, -1, new_cursor)):
+        for start, stop in (
+            (0, _PROBE_CHARS),
+            (cursor - _PROBE_CHARS, cursor),
+            (cursor, cursor + _PROBE_CHARS),
+            (cursor - _SHORT_PROBE_CHARS, cursor),
+            (cursor, cursor + _SHORT_PROBE_CHARS),
+            (len(text) - _PROBE_CHARS, len(text)),
+        ):
+            start = max(0, start)
+            probe = text[start:stop]
+            if len(probe) < _SHORT_PROBE_CHARS:
+                continue
+            # Repeated text is common, so the hits on both sides of the expected place count too.
+            expected = max(0, start - sign * still)
+            hits = {other.find(probe, expected), other.rfind(probe, 0, expected + len(probe))}
+            if len(probe) == _PROBE_CHARS:
+                hits |= {other.find(probe), other.rfind(probe)}
+            for hit in hits - {-1}:
+                offsets.add(sign * (start - hit))
+    best: tuple[float, int, int] | None = None
+    chosen: tuple[int, int] | None = None
+    for a in offsets if left is None else (left,):
+        for b in offsets if right is None else (right,):
+            rating = _rate(old, new, old_cursor, new_cursor, a, b)
+            if rating is not None and (best is None or rating < best):
+                best, chosen = rating, (a, b)
+    return chosen
+
+
+def _rate(
+    old: str, new: str, old_cursor: int, new_cursor: int, left: int, right: int
+) -> tuple[float, int, int] | None:
+    """(cost of the change, distance slid, offset): the lower, the likelier; None when too little is shared.
+
+    The cost is the number of changed characters; one insertion or removal at the cursors costs less.
+    """
+    lost, stop = max(0, left), min(len(old), len(new) + right)
+    a, b = old[lost:stop], new[max(0, -left) : max(0, stop - right)]
+    head, tail, shorter = common_prefix(a, b), common_suffix(a, b), min(len(a), len(b))
+    shared = min(head + tail, shorter)
+    if stop <= lost or shared < min(_PROBE_CHARS, len(old), len(new)):
+        return None
+    cost = float(len(a) + len(b) - 2 * shared)
+    here, there = new_cursor - max(0, -left), old_cursor - lost
+    if shared == shorter and head >= min(here, there) and tail >= len(b) - here:
+        cost = min(cost, _ACT + cost / 16)
+    return cost, abs(left) + abs(right), left

@@ -1,0 +1,115 @@
+"""The edits between two looks at a document: whole documents, windows, several places."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from echo_ray.edits import Edit, View, align, apply, changes, step
+
+
+@st.composite
+def typed(draw: st.DrawFn) -> tuple[str, str, Edit]:
+    """A text, the text after one edit with the cursor behind it, and the edit."""
+    old = draw(st.text("ab\n", max_size=20))
+    start = draw(st.integers(0, len(old)))
+    stop = draw(st.integers(start, len(old)))
+    edit = Edit(start, stop, draw(st.text("abc", max_size=4)))
+    return old, apply(old, [edit]), edit
+
+
+@given(st.text("ab \n", max_size=30), st.text("ab \n", max_size=30), st.integers(0, 30), st.integers(0, 30))
+def test_edits_lead_from_one_text_to_the_other(old: str, new: str, first: int, second: int) -> None:
+    for dense in (False, True):
+        edits, _ = changes(old, new, min(first, len(old)), min(second, len(new)), dense)
+        assert new == apply(old, edits)
+
+
+@given(typed())
+def test_typing_and_removing_at_the_cursor_is_found_exactly(case: tuple[str, str, Edit]) -> None:
+    old, new, edit = case
+    assume(not edit.text or edit.start == edit.stop)  # insertion or removal, not both
+    assume(old != new)
+    cursor = edit.start + len(edit.text)
+    before = edit.stop if not edit.text else edit.start
+    expected = edit
+    indent = old[old.rfind("\n", 0, before) + 1 : before]
+    assume(indent.strip(" \t") or not indent)
+    assert ((expected,), True) == changes(old, new, before, cursor)
+
+
+def test_a_place_that_repeated_text_hides_is_given_by_the_cursor() -> None:
+    for place in range(4):
+        new = "aaaa"
+        assert ((Edit(place, place, "a"),), True) == changes("aaa", new, 0, place + 1)
+        assert ((Edit(place, place + 1, ""),), True) == changes(new, "aaa", 0, place)
+
+
+def test_a_completion_that_replaces_the_partial_word_is_an_insertion() -> None:
+    old, new = View("x = foo", "\n"), View("x = foobar()", "\n")
+    found = step(old, new)
+    assert found is not None
+    assert (Edit(7, 7, "bar()"),) == found.edits
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_enter_on_a_blank_line_moves_its_white_space(end: str) -> None:
+    old = View(f"if x:{end}\t\t", f"{end}y{end}")
+    new = View(f"if x:{end}{end}\t\t", f"{end}y{end}")
+    found = step(old, new)
+    assert found is not None
+    place = len(old.prefix)
+    assert (Edit(place, place, f"{end}\t\t"), Edit(place - 2, place, "")) == found.edits
+    assert new.prefix + new.suffix == apply(old.prefix + old.suffix, found.edits)
+
+
+def test_the_place_at_the_old_cursor_comes_first() -> None:
+    old, new = "total = 1\nprint(totl)\n", "total = 1 + 2\nprint(total)\n"
+    forward, certain = changes(old, new, 9, 25)
+    assert ((Edit(9, 9, " + 2"), Edit(23, 23, "a")), False) == (forward, certain)
+    backward, _ = changes(old, new, 20, 13)
+    assert [False, True] == [edit.text == " + 2" for edit in backward]
+
+
+def test_typing_over_a_closing_bracket_splits_at_the_cursor() -> None:
+    edits, _ = changes("f(a|) # xyz".replace("|", ""), "f(ab, c) # xyz!", 3, 15)
+    assert Edit(3, 3, "b, c") == edits[0]
+
+
+LINES = [f"value_{number} = compute({number})\n" for number in range(80)]
+
+
+def window(text: str, cursor: int, lines: int) -> View:
+    before, after = text[:cursor].split("\n"), text[cursor:].split("\n")
+    prefix, suffix = "\n".join(before[-lines:]), "\n".join(after[:lines])
+    return View(prefix, suffix, prefix == text[:cursor], suffix == text[cursor:])
+
+
+@given(
+    st.integers(0, 79),
+    st.text("xy\n", min_size=1, max_size=8),
+    st.integers(3, 30),
+)
+def test_windows_show_the_same_edit_as_the_document(line: int, text: str, lines: int) -> None:
+    document = "".join(LINES)
+    cursor = sum(map(len, LINES[:line])) + 5
+    changed = document[:cursor] + text + document[cursor:]
+    old, new = window(document, cursor, lines), window(changed, cursor + len(text), lines)
+    found = step(old, new)
+    # A paste as long as the window pushes everything out that the two shared on its left.
+    assume(text.count("\n") < lines - 2)
+    assert found is not None
+    assert ((Edit(len(old.prefix), len(old.prefix), text),), True) == (found.edits, found.certain)
+
+
+def test_a_window_of_constant_length_slides_with_the_keys() -> None:
+    document = "".join(LINES)
+    old = View(document[100:900], document[900:1000], from_start=False, to_end=False)
+    new = View(document[103:900] + "xyz", document[900:1000], from_start=False, to_end=False)
+    found = step(old, new)
+    assert found is not None
+    assert (3, (Edit(800, 800, "xyz"),)) == (found.slide, found.edits)
+
+
+def test_windows_with_nothing_in_common_say_nothing() -> None:
+    assert align("a" * 200, "b" * 200, 100, 100) is None
+    assert step(View("a" * 100, "", False, False), View("b" * 100, "", False, False)) is None
