@@ -89,12 +89,13 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def input_fingerprint(folder: Path) -> str:
-    """Identity of a stage's input: its manifest's fingerprint, or the content of every file."""
+    """Identity of a stage's input: its manifest's fingerprint, or the content of every file (or of one)."""
     manifest = read_manifest(folder)
     if manifest is not None:
         return manifest.fingerprint
     hasher = hashlib.blake2b(digest_size=8)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
+    for path in paths:
         hasher.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
             hasher.update(hashlib.file_digest(file, "blake2b").digest())

@@ -223,7 +223,7 @@ def align(
     up in the other; of the offsets that they vote for, the pair that explains the change best wins.
     """
     still = old_cursor - new_cursor  # the offset where the cursor's surroundings did not change
-    offsets = {still}
+    offsets = {still, 0, len(old) - len(new)}  # and where an edge of the window stayed
     for text, other, sign, cursor in ((old, new, 1, old_cursor), (new, old, -1, new_cursor)):
         for start, stop in (
             (0, _PROBE_CHARS),

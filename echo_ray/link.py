@@ -23,7 +23,7 @@ from enum import StrEnum
 from itertools import chain, islice
 from typing import NamedTuple
 
-from echo_ray.edits import Edit, View, apply, at_cursor, step
+from echo_ray.edits import Edit, Step, View, apply, at_cursor, step
 
 KNOWN_CHARS = 200_000
 """Text of one windowed file that is remembered around its cursor."""
@@ -94,26 +94,35 @@ def link_session(looks: Iterable[Look]) -> Iterator[Link]:
     sample = list(islice(stream, _SAMPLE_ROWS))
     dense = is_dense(sample)
     files: dict[str, _Known] = {}
-    for seq, look in enumerate(_in_order(chain(sample, stream), files)):
-        yield _follow(files, look, seq, dense)
+    for seq, (look, quick) in enumerate(_in_order(chain(sample, stream), files)):
+        yield _follow(files, look, quick, seq, dense)
 
 
-def _in_order(looks: Iterator[Look], files: Mapping[str, "_Known"]) -> Iterator[Look]:
-    """The looks, those that came out of order where they belong; `files` is what was followed so far."""
+def _in_order(looks: Iterator[Look], files: Mapping[str, "_Known"]) -> Iterator[tuple[Look, Step | None]]:
+    """The looks, those that came out of order where they belong, each with its key where that is the step.
+
+    `files` is what was followed so far.
+    """
     ahead: deque[Look] = deque(islice(looks, 1))
     while ahead:
         first = ahead[0]
         known = files.get(first.file)
         ordered = 1
-        if known is not None and not _is_key(known.view, first.view):
+        quick = at_cursor(known.view, first.view) if known is not None else None
+        if known is not None and not is_key(quick):
             while len(ahead) < _AHEAD_ROWS and ahead[-1].ts_ms - first.ts_ms <= DISORDER_MS:
                 following = next(looks, None)
                 if following is None:
                     break
                 ahead.append(following)
             ordered = _reorder(known.view, ahead)
-        for _ in range(ordered):
-            yield ahead.popleft()
+            if ahead[0] is not first:
+                quick = at_cursor(known.view, ahead[0].view)
+        yield ahead.popleft(), quick
+        for _ in range(ordered - 1):
+            look = ahead.popleft()
+            known = files.get(look.file)
+            yield look, at_cursor(known.view, look.view) if known is not None else None
         if not ahead:
             ahead.extend(islice(looks, 1))
 
@@ -160,7 +169,7 @@ def _chain(
     chained: list[Look] = []
     last = view
     while rest:
-        index = next((n for n, look in enumerate(rest) if _is_key(last, look.view)), 0)
+        index = next((n for n, look in enumerate(rest) if is_key(at_cursor(last, look.view))), 0)
         chained.append(rest.pop(index))
         last = chained[-1].view
     if not better(_breaks(view, [*(look.view for look in chained), *after]), as_timed):
@@ -174,13 +183,13 @@ def _breaks(view: View, views: Iterable[View]) -> int:
     """Number of steps from `view` through `views` that are no key."""
     count = 0
     for following in views:
-        count += not _is_key(view, following)
+        count += not is_key(at_cursor(view, following))
         view = following
     return count
 
 
-def _is_key(old: View, new: View) -> bool:
-    quick = at_cursor(old, new)
+def is_key(quick: Step | None) -> bool:
+    """Whether a step is one character typed or removed at the cursor."""
     if quick is None or len(quick.edits) != 1:
         return False
     start, stop, text = quick.edits[0]
@@ -198,19 +207,18 @@ def is_dense(looks: Sequence[Look]) -> bool:
         known = last.get(look.file)
         last[look.file] = look.view
         quick = at_cursor(known, look.view) if known is not None else None
-        if known is not None and quick is not None and quick.edits:
+        if quick is not None and quick.edits:
             acts += 1
-            keys += _is_key(known, look.view)
+            keys += is_key(quick)
     return keys >= _DENSE_SHARE * acts
 
 
-def _follow(files: dict[str, _Known], look: Look, seq: int, dense: bool) -> Link:
+def _follow(files: dict[str, _Known], look: Look, quick: Step | None, seq: int, dense: bool) -> Link:
     known, view = files.get(look.file), look.view
     if known is None:
         files[look.file] = known = _first(view)
         return Link(look.row, seq, LinkKind.FIRST, len(view.prefix))
-    taken = at_cursor(known.view, view)
-    base = known.base
+    taken, base = quick, known.base
     if taken is None and known.whole() and view.from_start and view.to_end:
         taken = step(known.view, view, dense)
     elif taken is None:
@@ -220,7 +228,9 @@ def _follow(files: dict[str, _Known], look: Look, seq: int, dense: bool) -> Link
     if taken is None:
         files[look.file] = _first(view)
         return Link(look.row, seq, LinkKind.LOST, len(view.prefix))
-    edits = tuple(Edit(start + base, stop + base, text) for start, stop, text in taken.edits)
+    edits = taken.edits
+    if base:
+        edits = tuple(Edit(start + base, stop + base, text) for start, stop, text in edits)
     known.base = base + taken.slide
     known.view = view
     if not known.whole():

@@ -68,7 +68,7 @@ def experience(config: RunConfig, log: Path, truth: Path) -> Manifest:
     with service(config, arms, segments) as url:
         result = work(config, url, "simulate", "train", None, truth, None)
     imported = partition.partition(config.import_, segments, log, "import.input")
-    warn(imported)
+    warn(imported, log)
     shutil.rmtree(segments)  # every record of them is in the partitions or in quarantine.jsonl
     tally = truth.with_name("tallies.jsonl")
     tally.write_text("".join(json.dumps(asdict(row)) + "\n" for row in result.tallies), encoding="utf-8")

@@ -48,7 +48,7 @@ def import_(config: RunConfig, command: str) -> None:
     source, output = folders("import", config.import_)
     with running(config.cluster):
         manifest = partition.partition(config.import_, source, output)
-    warn(manifest)
+    warn(manifest, output)
     say(manifest, output)
 
 
@@ -67,7 +67,8 @@ def mine_log(config: RunConfig, source: Path, output: Path) -> Manifest:
         fresh = not output.exists()
         data.claim(output)
         try:
-            warn(partition.partition(config.import_, source, output / "log", "mine.input"))
+            log = output / "log"
+            warn(partition.partition(config.import_, source, log, "mine.input"), log)
         except EchoError:
             if fresh:
                 shutil.rmtree(output)
@@ -168,7 +169,7 @@ def pretrain(config: RunConfig, command: str) -> None:
     print(f"pretrain: the model is in {folder}")
 
 
-def warn(manifest: Manifest) -> None:
-    """Print what a person should know about an imperfect log."""
-    for sentence in partition.warnings(manifest):
+def warn(manifest: Manifest, log: Path) -> None:
+    """Print what a person should know about the imperfect log in `log`."""
+    for sentence in partition.warnings(manifest, log):
         sys.stderr.write(f"echo-ray: {sentence}\n")

@@ -110,6 +110,13 @@ def test_a_window_of_constant_length_slides_with_the_keys() -> None:
     assert (3, (Edit(800, 800, "xyz"),)) == (found.slide, found.edits)
 
 
+def test_windows_too_short_for_probes_are_aligned_by_their_edges() -> None:
+    old, new = View("x = ", "\n", False, False), View("x = compute()\ny = ", "\n", False, False)
+    found = step(old, new)
+    assert found is not None
+    assert (0, (Edit(4, 4, "compute()\ny = "),)) == (found.slide, found.edits)
+
+
 def test_windows_with_nothing_in_common_say_nothing() -> None:
     assert align("a" * 200, "b" * 200, 100, 100) is None
     assert step(View("a" * 100, "", False, False), View("b" * 100, "", False, False)) is None

@@ -495,7 +495,7 @@ def test_partition_brings_sessions_together_in_time_order(tmp_path: Path, cluste
     ids = [name for table in tables for name in table["request_id"].to_pylist()]
     assert sorted(row["request_id"] for row in rows) == sorted(ids)
     assert (200, 21, 1) == (manifest.rows_out, manifest.notes["duplicates"], manifest.notes["quarantined"])
-    assert 2 == len(warnings(manifest))
+    assert 2 == len(warnings(manifest, tmp_path))
     quarantined = (tmp_path / "log" / "quarantine.jsonl").read_text().splitlines()
     assert "not an object but str" == json.loads(quarantined[0])["reason"]
     assert manifest == partition(ImportConfig(partitions=4), source, tmp_path / "log")

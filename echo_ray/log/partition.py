@@ -12,7 +12,6 @@ Memory: a worker holds one piece of a file, then one partition; a session is nev
 session is the least a partition can be.
 """
 
-import hashlib
 import json
 import math
 import shutil
@@ -92,7 +91,7 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     a request; nothing is left behind then.
     """
     paths = reader.files(source, key, config.format)
-    before = input_fingerprint(source) if source.is_dir() else _content(source)
+    before = input_fingerprint(source)
     mark = fingerprint({"stage": STAGE, "config": settings(config), "input": before})
     done = read_manifest(output)
     if done is not None and done.fingerprint == mark:
@@ -150,13 +149,14 @@ def partitions(config: ImportConfig, paths: Iterable[Path]) -> int:
     return min(_MOST_PARTITIONS, max(config.partitions, math.ceil(raw_mb / config.partition_mb)))
 
 
-def warnings(manifest: Manifest) -> list[str]:
-    """Sentences that a person should see about a log that was not perfect."""
+def warnings(manifest: Manifest, folder: Path) -> list[str]:
+    """Sentences that a person should see about the log in `folder` that was not perfect."""
     notes, found = manifest.notes, []
     if notes.get("quarantined"):
         count, shown = notes["quarantined"], notes.get("quarantine_lines", 0)
-        where = "lie in quarantine.jsonl" if count == shown else f"{shown:,} of them lie in quarantine.jsonl"
-        found.append(f"{count:,} lines were not records and {where}")
+        what = "1 line was no record and is" if count == 1 else f"{count:,} lines were no records and are"
+        where = "" if count == shown else f" ({shown:,} of them)"
+        found.append(f"{what} kept in {folder / 'quarantine.jsonl'}{where}")
     if notes.get("unknown_fields"):
         names = ", ".join(f"{name} ({count:,})" for name, count in sorted(notes["unknown_fields"].items()))
         found.append(f"fields outside the contract were left out: {names}")
@@ -244,9 +244,3 @@ def _collect_quarantine(fragments: Path, output: Path) -> None:
         with (output / "quarantine.jsonl").open("wb") as whole:
             for piece in pieces:
                 whole.write(piece.read_bytes())
-
-
-def _content(path: Path) -> str:
-    """Identity of a log that is one file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]

@@ -29,6 +29,7 @@ TYPING_CHARS_PER_S = 15
 _MODEL_CHARS = 2
 _CLEAR_CHARS = 10
 _LOOK_BACK = 8
+_FEW_ACTS = 5
 
 
 class Moment(NamedTuple):
@@ -213,13 +214,13 @@ def _keys(edit: Edit) -> int:
 
 
 def is_sparse(moments: Iterable[Moment]) -> bool:
-    """Whether most changes are more than one key: the log lacks requests, or never had them."""
+    """Whether most changes are more than one key, or too few are known: the log may lack requests."""
     keys = acts = 0
     for moment in moments:
         if moment.edits:
             acts += 1
             keys += len(moment.edits) == 1 and _keys(moment.edits[0]) == 1
-    return 2 * keys < acts
+    return 2 * keys < acts or acts < _FEW_ACTS
 
 
 def mine_session(moments: list[Moment], rule: Rule) -> Iterator[Outcome]:
@@ -254,7 +255,7 @@ def mine_session(moments: list[Moment], rule: Rule) -> Iterator[Outcome]:
 
 
 def _observe(file: _File, moment: Moment, late: bool) -> Iterator[Outcome]:
-    """Apply one step. After a pause, only the first of several places belongs to the time before it."""
+    """Apply one step. Of several places, only the last is sure to belong to the time after a pause."""
     edits = moment.edits
     if moment.kind is LinkKind.LOST:
         file.doubted = file.seen
@@ -265,7 +266,7 @@ def _observe(file: _File, moment: Moment, late: bool) -> Iterator[Outcome]:
     if len(edits) > 1 or (file.sparse and edits and _keys(edits[0]) > 1):
         file.doubted = file.seen
     for number, edit in enumerate(edits):
-        if late and number == 1:
+        if late and number == len(edits) - 1:
             yield from file.close_all(EndReason.IDLE, moment.ts_ms)
         yield from file.change(edit, moment.ts_ms)
 
