@@ -45,6 +45,11 @@ VERBS = {
         ("experiment", "simulate", "serve", "cluster"),
         "the same developers with two models, and the difference",
     ),
+    "compare": Verb(
+        "jobs.compare:compare",
+        ("compare", "mine", "import", "cluster"),
+        "mining policies side by side, against recorded edits or a simulator's truth",
+    ),
     "pretrain": Verb("jobs.stages:pretrain", ("pretrain",), "make the small base model"),
 }
 

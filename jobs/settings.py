@@ -1,6 +1,7 @@
 """All settings of a run, one section per stage; the only place that composes them."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -49,6 +50,27 @@ class ExperimentConfig(Config):
     """Bootstrap resamples and sign flips (count)."""
 
 
+class CompareConfig(Config):
+    """Settings of `compare`; the policies take their times from `mine.idle_s`, `quiescence_s`, `ttl_s`."""
+
+    input: Path | None = None
+    """Folder of an experience log, or of recorded edits (VS Code recordings, editing traces)."""
+    truth: Path | None = None
+    """The sealed `truth.jsonl` of the simulation that left the log; absent for other logs, of which only
+    yield, delay and reported acceptances are known. Recorded edits are their own truth."""
+    output: Path | None = None
+    """Folder for `compare.json`, `compare.md` and `manifest.json`."""
+    every: list[Annotated[int, Field(ge=1)]] = Field([1, 5, 20], min_length=1)
+    """Densities: every n-th request of each session (counts). 1 is the whole log; without it acceptances are
+    not compared."""
+    uncancelled_ms: float | None = Field(500.0, ge=0)
+    """A further density, the requests that were not cancelled: delivered ones of a log; of recorded edits
+    those without another change for this long (milliseconds). Null leaves it out."""
+    window_lines: int | None = Field(20, ge=1)
+    """Every request again, with windows of this many lines on either side of the cursor (count). Null
+    leaves it out."""
+
+
 class RunConfig(Config):
     """Everything, one section per verb."""
 
@@ -65,3 +87,4 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     pretrain: PretrainConfig = PretrainConfig()
+    compare: CompareConfig = CompareConfig()
