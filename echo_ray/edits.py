@@ -120,15 +120,17 @@ def changes(
     """(edits, whether they are certain) between two texts of the same extent."""
     if old == new:
         return (), True
+    enter = _enter_on_blank_line(old, new, old_cursor, new_cursor)
+    if enter:
+        between = apply(old, enter)
+        rest, certain = changes(between, new, enter[1].start + len(enter[0].text), new_cursor, dense)
+        return enter + rest, certain and not rest
     head = common_prefix(old, new, old_cursor)
     tail = common_suffix(old, new, len(old) - old_cursor)
     shorter, grown = min(len(old), len(new)), len(new) - len(old)
     if head + tail >= shorter:
         # Only insertion, or only removal; it may stand anywhere in [shorter - tail, head].
         low = shorter - tail
-        enter = _enter_on_blank_line(old, new, old_cursor, low, head) if grown > 0 else None
-        if enter is not None:
-            return enter, True
         place = new_cursor - max(0, grown)
         if not low <= place <= head:
             place = old_cursor + min(0, grown)
@@ -143,21 +145,36 @@ def changes(
         new_cursor - low,
         dense,
     )
-    if places is None or len(places) == 1:
+    changed = old[head : len(old) - tail]
+    if places is None or len(places) == 1 or (dense and _is_replacement(changed, places)):
         return (Edit(head, len(old) - tail, new[head : len(new) - tail]),), places is not None
     moved = [Hunk(*(end + low for end in hunk)) for hunk in places]
-    return _in_order(old, new, _to_cursors(old, new, moved, old_cursor, new_cursor), old_cursor, new_cursor)
+    moved = _to_cursors(old, new, moved, old_cursor, new_cursor)
+    return _in_order(new, moved, old_cursor, new_cursor, dense)
 
 
-def _enter_on_blank_line(old: str, new: str, cursor: int, low: int, high: int) -> tuple[Edit, ...] | None:
+def _is_replacement(changed: str, places: list[Hunk]) -> bool:
+    """Whether places within one line are one act: a completion that rewrites what stood before the cursor.
+
+    Several cursors change every place alike, and a comment toggled only inserts or only removes.
+    """
+    removed = {place.stop - place.start for place in places}
+    inserted = {place.new_stop - place.new_start for place in places}
+    alike = len(removed) == len(inserted) == 1
+    return "\n" not in changed and not alike and max(removed) > 0 and max(inserted) > 0
+
+
+def _enter_on_blank_line(old: str, new: str, cursor: int, new_cursor: int) -> tuple[Edit, ...]:
     r"""Enter on a line of white space: the editor inserts "\n" and the indentation, and empties the line."""
     start = max(old.rfind("\n", 0, max(0, cursor)), old.rfind("\r", 0, max(0, cursor))) + 1
     indent = old[start:cursor]
-    if indent and not indent.strip(" \t") and low <= start <= high:
-        ending = new[start : start + len(new) - len(old)]
-        if ending in ("\n", "\r\n"):
-            return Edit(cursor, cursor, ending + indent), Edit(start, cursor, "")
-    return None
+    if not indent or indent.strip(" \t") or new[:start] != old[:start]:
+        return ()
+    ending = "\r\n" if new.startswith("\r\n", start) else "\n"
+    typed_on = len(new) - new_cursor == len(old) - cursor and new.endswith(old[cursor:])
+    if (len(new) - len(old) != len(ending) and not typed_on) or not new.startswith(ending + indent, start):
+        return ()
+    return Edit(cursor, cursor, ending + indent), Edit(start, cursor, "")
 
 
 def _to_cursors(old: str, new: str, places: list[Hunk], old_cursor: int, new_cursor: int) -> list[Hunk]:
@@ -180,7 +197,7 @@ def _to_cursors(old: str, new: str, places: list[Hunk], old_cursor: int, new_cur
 
 
 def _in_order(
-    old: str, new: str, places: list[Hunk], old_cursor: int, new_cursor: int
+    new: str, places: list[Hunk], old_cursor: int, new_cursor: int, dense: bool
 ) -> tuple[tuple[Edit, ...], bool]:
     """Sequential edits: the place nearest to the old cursor first, the one at the new cursor last."""
 
@@ -191,6 +208,9 @@ def _in_order(
     order = sorted(range(len(places)), key=distance)
     last = min(order, key=lambda index: (abs(places[index].new_stop - new_cursor), -distance(index)))
     order = [index for index in order if index != last] + [last]
+    if dense:
+        # One event with several places (several cursors, a comment toggled): editors report the last first.
+        order.sort(reverse=True)
     parts: list[tuple[int, int, str]] = []  # in old coordinates
     for index in order:
         start, stop, new_start, new_stop = places[index]
@@ -208,7 +228,7 @@ def _in_order(
     for number, (start, stop, typed) in enumerate(parts):
         shift = 0
         for done_start, done_stop, done in parts[:number]:
-            if done_stop <= start and not (done_start == start == stop and number and done == typed):
+            if done_stop <= start:
                 shift += len(done) - (done_stop - done_start)
         edits.append(Edit(start + shift, stop + shift, typed))
     return tuple(edits), False

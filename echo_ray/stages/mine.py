@@ -6,12 +6,13 @@ contexts pass through untouched. A table without these columns is linked first.
 Invariant: one sample per request of the timeline (`automatic`, `manual`), in the order of the table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
@@ -22,6 +23,7 @@ from echo_ray.link import LinkKind
 from echo_ray.link_table import edits_of, in_timeline, link_table
 from echo_ray.schema import Drop, EndReason
 from echo_ray.stages.gaps import Moment, Outcome, Rule, mine_session
+from echo_ray.stages.sweep import CONFIDENCES, EMPTY, REASONS, Flags, Found, Ints, Timeline, sweep, timeline
 
 
 class Termination(StrEnum):
@@ -65,6 +67,8 @@ _READ = (
     *("session", "user", "file", "ts_ms", "delivered", "proposal", "prefix_complete", "suffix_complete"),
     *schema.LINKS.names,
 )
+_UNSEEN = (EndReason.SESSION_END, EndReason.IDLE, EndReason.LOST, EndReason.QUIESCENCE)
+"""Ends after which a gap that nothing was logged in says nothing, not even that silence was right."""
 
 
 def mine(table: pa.Table, config: MineConfig) -> pa.Table:
@@ -77,27 +81,34 @@ def mine(table: pa.Table, config: MineConfig) -> pa.Table:
     mask = in_timeline(table)
     if not pc.all(mask, min_count=0).as_py():
         table = table.filter(mask)
-    outcomes = _outcomes(table, config.rule())
+    rule = config.rule()
+    requests = timeline(table, rule)
+    quick = requests.covered
+    parts = [sweep(table, requests.only(quick))] if quick.any() else []
+    if not quick.all():
+        parts.append(_one_by_one(table, requests.only(~quick), rule))
     columns: dict[str, Any] = {"sample_id": table["request_id"]} | {name: table[name] for name in _KEPT}
-    found = list(zip(*outcomes, strict=True)) or [()] * len(Outcome._fields)
-    columns |= dict(zip(Outcome._fields, found, strict=True))
-    columns["drop"] = [_drop(outcome) for outcome in outcomes]
+    columns |= _columns(parts, table)
     return pa.table({name: columns[name] for name in schema.SAMPLE.names}, schema=schema.SAMPLE)
 
 
-def _outcomes(table: pa.Table, rule: Rule) -> list[Outcome]:
-    """The outcome of every row, in the table's order."""
-    columns = {name: table[name].to_pylist() for name in _READ}
-    sessions, users, seqs = columns["session"], columns["user"], columns["seq"]
-    # The store keeps sessions together and almost always in the order of the timeline: then this is quick.
-    rows = sorted(range(table.num_rows), key=lambda row: (sessions[row], users[row], seqs[row]))
-    outcomes: list[Outcome | None] = [None] * table.num_rows
-    for _, group in groupby(rows, key=lambda row: (sessions[row], users[row])):
-        for outcome in mine_session(list(_moments(columns, group)), rule):
-            outcomes[outcome.row] = outcome
-    complete = [outcome for outcome in outcomes if outcome is not None]
-    assert len(complete) == table.num_rows
-    return complete
+def _one_by_one(table: pa.Table, requests: Timeline, rule: Rule) -> Found:
+    """The outcomes of sessions that `sweep` does not cover."""
+    narrow = table.select(_READ).take(pa.array(requests.row))
+    columns: dict[str, list[Any]] = narrow.to_pydict()
+    outcomes: list[Outcome] = []
+    for _, group in groupby(range(len(requests.row)), key=requests.session.tolist().__getitem__):
+        outcomes += mine_session(list(_moments(columns, group)), rule)
+    found: dict[str, Any] = dict(zip(Outcome._fields, map(list, zip(*outcomes, strict=True)), strict=True))
+    found |= {
+        "row": requests.row[found["row"]],
+        "end_reason": list(map(REASONS.index, found["end_reason"])),
+        "confidence": list(map(CONFIDENCES.index, found["confidence"])),
+        "accepted_chars": [count or 0 for count in found["accepted_chars"]],
+    }
+    return Found._make(
+        np.array(found[name], object if name == "commit" else np.int64) for name in Found._fields
+    )
 
 
 def _moments(columns: dict[str, list[Any]], rows: Iterator[int]) -> Iterator[Moment]:
@@ -117,12 +128,25 @@ def _moments(columns: dict[str, list[Any]], rows: Iterator[int]) -> Iterator[Mom
         )
 
 
-def _drop(outcome: Outcome) -> str | None:
-    """A gap that nothing was logged after says nothing, not even that silence was right."""
-    unseen = outcome.snapshots == 0 and outcome.end_reason in (
-        EndReason.SESSION_END,
-        EndReason.IDLE,
-        EndReason.LOST,
-        EndReason.QUIESCENCE,
-    )
-    return Drop.UNOBSERVED.value if unseen else None
+def _columns(parts: list[Found], table: pa.Table) -> dict[str, pa.Array]:
+    """The mined columns, in the order of the table."""
+    whole = Found._make(map(np.concatenate, zip(EMPTY, *parts, strict=True)))
+    back = np.empty(table.num_rows, np.int64)
+    back[whole.row] = np.arange(table.num_rows)
+    found = Found._make(values[back] for values in whole)
+    unseen = np.isin(found.end_reason, [REASONS.index(reason) for reason in _UNSEEN]) & (found.snapshots == 0)
+    shown = pc.and_(table["delivered"], pc.greater(pc.binary_length(pc.fill_null(table["proposal"], "")), 0))
+    return {name: pa.array(values) for name, values in found._asdict().items()} | {
+        "commit": pa.array(found.commit, pa.large_string()),
+        "end_reason": _named(found.end_reason, REASONS),
+        "confidence": _named(found.confidence, CONFIDENCES),
+        "snapshots": pa.array(found.snapshots, pa.int32()),
+        "accepted_chars": pa.array(found.accepted_chars, mask=~shown.to_numpy()),
+        "drop": _named(np.zeros(len(unseen), np.int64), [Drop.UNOBSERVED], ~unseen),
+    }
+
+
+def _named(places: Ints, names: Sequence[str], nothing: Flags | None = None) -> pa.Array:
+    """`names` by place, null where `nothing`."""
+    codes = pa.array(places, pa.int32(), mask=nothing)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(map(str, names))).cast(pa.string())
