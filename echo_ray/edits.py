@@ -18,13 +18,8 @@ from typing import NamedTuple
 
 from echo_ray.difference import Hunk, hunks
 from echo_ray.text import common_prefix, common_suffix
+from echo_ray.windows import PROBE_CHARS, align
 
-_PROBE_CHARS = 48
-"""Text that two windows must share to be aligned; shorter matches are too often coincidence."""
-_SHORT_PROBE_CHARS = 12
-"""Least length of a probe, for windows that share little beside the cursor."""
-_ACT = 16
-"""What a paste or a removal at the cursor costs in `align`, however long (characters)."""
 _MARGIN_CHARS = 8
 """Shared text around a change that the alignment may give back to it."""
 
@@ -103,10 +98,10 @@ def at_cursor(old: View, new: View) -> Step | None:
             return Step(0, (Edit(size, place, ""),) if size < place else ())
     elif old.prefix == new.prefix:
         return Step(0, ())
-    elif len(old.prefix) > _PROBE_CHARS:
+    elif len(old.prefix) > PROBE_CHARS:
         # A window that slides with the cursor: its old end stands somewhere near the new end.
-        seen = new.prefix.rfind(old.prefix[-_PROBE_CHARS:]) + _PROBE_CHARS
-        if seen >= _PROBE_CHARS and size - seen <= _PROBE_CHARS:
+        seen = new.prefix.rfind(old.prefix[-PROBE_CHARS:]) + PROBE_CHARS
+        if seen >= PROBE_CHARS and size - seen <= PROBE_CHARS:
             size = min(place, seen)
             if old.prefix[place - size :] == new.prefix[seen - size : seen]:
                 typed = new.prefix[seen:]
@@ -148,6 +143,9 @@ def changes(
     changed = old[head : len(old) - tail]
     if places is None or len(places) == 1 or (dense and _is_replacement(changed, places)):
         return (Edit(head, len(old) - tail, new[head : len(new) - tail]),), places is not None
+    swapped = _swapped_lines(old, new, head, tail, old_cursor) if dense else ()
+    if swapped:
+        return swapped, False
     moved = [Hunk(*(end + low for end in hunk)) for hunk in places]
     moved = _to_cursors(old, new, moved, old_cursor, new_cursor)
     return _in_order(new, moved, old_cursor, new_cursor, dense)
@@ -162,6 +160,22 @@ def _is_replacement(changed: str, places: list[Hunk]) -> bool:
     inserted = {place.new_stop - place.new_start for place in places}
     alike = len(removed) == len(inserted) == 1
     return "\n" not in changed and not alike and max(removed) > 0 and max(inserted) > 0
+
+
+def _swapped_lines(old: str, new: str, head: int, tail: int, cursor: int) -> tuple[Edit, ...]:
+    """A line moved up or down by command: its neighbour is taken out and put in on its other side."""
+    first = old.rfind("\n", 0, head) + 1
+    stop, new_stop = old.find("\n", len(old) - tail), new.find("\n", len(new) - tail)
+    stop = len(old) if stop < 0 else stop
+    new_stop = len(new) if new_stop < 0 else new_stop
+    before, after = old[first:stop], new[first:new_stop]
+    upper, _, rest = before.partition("\n")
+    if rest and after == f"{rest}\n{upper}" and cursor > first + len(upper):
+        return Edit(stop, stop, f"\n{upper}"), Edit(first, first + len(upper) + 1, "")
+    rest, _, lower = before.rpartition("\n")
+    if rest and after == f"{lower}\n{rest}" and cursor <= first + len(rest):
+        return Edit(first + len(rest), stop, ""), Edit(first, first, f"{lower}\n")
+    return ()
 
 
 def _enter_on_blank_line(old: str, new: str, cursor: int, new_cursor: int) -> tuple[Edit, ...]:
@@ -232,63 +246,3 @@ def _in_order(
                 shift += len(done) - (done_stop - done_start)
         edits.append(Edit(start + shift, stop + shift, typed))
     return tuple(edits), False
-
-
-def align(
-    old: str, new: str, old_cursor: int, new_cursor: int, left: int | None = None, right: int | None = None
-) -> tuple[int, int] | None:
-    """(offset of the left parts, offset of the right parts): `new[j]` is `old[j + offset]`.
-
-    A given offset is known. None when the windows share too little text. Probes from one window are looked
-    up in the other; of the offsets that they vote for, the pair that explains the change best wins.
-    """
-    still = old_cursor - new_cursor  # the offset where the cursor's surroundings did not change
-    offsets = {still, 0, len(old) - len(new)}  # and where an edge of the window stayed
-    for text, other, sign, cursor in ((old, new, 1, old_cursor), (new, old, -1, new_cursor)):
-        for start, stop in (
-            (0, _PROBE_CHARS),
-            (cursor - _PROBE_CHARS, cursor),
-            (cursor, cursor + _PROBE_CHARS),
-            (cursor - _SHORT_PROBE_CHARS, cursor),
-            (cursor, cursor + _SHORT_PROBE_CHARS),
-            (len(text) - _PROBE_CHARS, len(text)),
-        ):
-            start = max(0, start)
-            probe = text[start:stop]
-            if len(probe) < _SHORT_PROBE_CHARS:
-                continue
-            # Repeated text is common, so the hits on both sides of the expected place count too.
-            expected = max(0, start - sign * still)
-            hits = {other.find(probe, expected), other.rfind(probe, 0, expected + len(probe))}
-            if len(probe) == _PROBE_CHARS:
-                hits |= {other.find(probe), other.rfind(probe)}
-            for hit in hits - {-1}:
-                offsets.add(sign * (start - hit))
-    best: tuple[float, int, int] | None = None
-    chosen: tuple[int, int] | None = None
-    for a in offsets if left is None else (left,):
-        for b in offsets if right is None else (right,):
-            rating = _rate(old, new, old_cursor, new_cursor, a, b)
-            if rating is not None and (best is None or rating < best):
-                best, chosen = rating, (a, b)
-    return chosen
-
-
-def _rate(
-    old: str, new: str, old_cursor: int, new_cursor: int, left: int, right: int
-) -> tuple[float, int, int] | None:
-    """(cost of the change, distance slid, offset): the lower, the likelier; None when too little is shared.
-
-    The cost is the number of changed characters; one insertion or removal at the cursors costs less.
-    """
-    lost, stop = max(0, left), min(len(old), len(new) + right)
-    a, b = old[lost:stop], new[max(0, -left) : max(0, stop - right)]
-    head, tail, shorter = common_prefix(a, b), common_suffix(a, b), min(len(a), len(b))
-    shared = min(head + tail, shorter)
-    if stop <= lost or shared < min(_PROBE_CHARS, len(old), len(new)):
-        return None
-    cost = float(len(a) + len(b) - 2 * shared)
-    here, there = new_cursor - max(0, -left), old_cursor - lost
-    if shared == shorter and head >= min(here, there) and tail >= len(b) - here:
-        cost = min(cost, _ACT + cost / 16)
-    return cost, abs(left) + abs(right), left

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from echo_ray.edits import Edit, View, align, apply, changes, step
+from echo_ray.edits import Edit, View, apply, changes, step
+from echo_ray.windows import align
 
 
 @st.composite
@@ -60,6 +61,25 @@ def test_enter_on_a_blank_line_moves_its_white_space(end: str) -> None:
     place = len(old.prefix)
     assert (Edit(place, place, f"{end}\t\t"), Edit(place - 2, place, "")) == found.edits
     assert new.prefix + new.suffix == apply(old.prefix + old.suffix, found.edits)
+
+
+def test_a_line_moved_by_command_moves_its_neighbour() -> None:
+    old, new = "a\nborder: 2px;\nposition: relative;\nb\n", "a\nposition: relative;\nborder: 2px;\nb\n"
+    up, _ = changes(old, new, 30, 17, dense=True)
+    assert (Edit(34, 34, "\nborder: 2px;"), Edit(2, 15, "")) == up
+    assert new == apply(old, up)
+    down, _ = changes(old, new, 14, 34, dense=True)
+    assert (Edit(14, 34, ""), Edit(2, 2, "position: relative;\n")) == down
+    assert new == apply(old, down)
+
+
+def test_several_cursors_are_reported_from_the_last_place_on() -> None:
+    old = "for (let i = 0; i < rounds; i++) {}"
+    new = old.replace("i = ", "r = ").replace("i <", "r <").replace("i++", "r++")
+    found, _ = changes(old, new, 35, 10, dense=True)
+    assert [28, 16, 9] == [edit.start for edit in found]
+    rewritten, certain = changes("\t</div", "</div>", 6, 6, dense=True)
+    assert ((Edit(0, 6, "</div>"),), True) == (rewritten, certain)
 
 
 def test_the_place_at_the_old_cursor_comes_first() -> None:
