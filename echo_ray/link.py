@@ -148,12 +148,12 @@ def _reorder(view: View, ahead: deque[Look]) -> int:
     return 1
 
 
-def _fewer(as_typed: int, as_timed: int) -> bool:
-    return as_typed < as_timed
+def _fewer(breaks: int) -> int:
+    return breaks - 1
 
 
-def _far_fewer(as_typed: int, as_timed: int) -> bool:
-    return as_typed <= min(as_timed - _BREAKS, as_timed // 2)
+def _far_fewer(breaks: int) -> int:
+    return min(breaks - _BREAKS, breaks // 2)
 
 
 def _chain(
@@ -161,18 +161,21 @@ def _chain(
     ahead: deque[Look],
     slots: Sequence[int],
     after: Sequence[View],
-    better: Callable[[int, int], bool],
+    allowed: Callable[[int], int],
 ) -> bool:
-    """Reorder the looks in `slots` so that each goes on by a key; whether that was `better`."""
+    """Reorder the looks in `slots` so that each goes on by a key, where few enough breaks are left then."""
     rest = [ahead[slot] for slot in slots]
-    as_timed = _breaks(view, [*(look.view for look in rest), *after])
+    most = allowed(_breaks(view, [*(look.view for look in rest), *after]))
     chained: list[Look] = []
-    last = view
+    last, breaks = view, 0
     while rest:
-        index = next((n for n, look in enumerate(rest) if is_key(at_cursor(last, look.view))), 0)
-        chained.append(rest.pop(index))
+        index = next((n for n, look in enumerate(rest) if is_key(at_cursor(last, look.view))), -1)
+        breaks += index < 0
+        if breaks > most:
+            return False
+        chained.append(rest.pop(max(0, index)))
         last = chained[-1].view
-    if not better(_breaks(view, [*(look.view for look in chained), *after]), as_timed):
+    if breaks + _breaks(last, after) > most:
         return False
     for slot, look in zip(slots, chained, strict=True):
         ahead[slot] = look

@@ -2,10 +2,11 @@
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,7 +18,6 @@ TIMELINE = (schema.Kind.AUTOMATIC.value, schema.Kind.MANUAL.value)
 """Kinds of requests that show the user's document; `speculative` and `warmup` ones show what may become."""
 
 _READ = ("session", "user", "file", "ts_ms", "kind", "prefix", "suffix", "prefix_complete", "suffix_complete")
-_NO_LINK: dict[str, None] = dict.fromkeys(schema.LINKS.names)
 
 
 def in_timeline(table: pa.Table) -> pa.ChunkedArray:
@@ -32,7 +32,7 @@ def linked(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
     session (a few thousand requests) are held at once.
     """
     waiting: deque[tuple[int, pa.Table]] = deque()
-    done: dict[int, dict[str, Any]] = {}
+    done: dict[int, Link | None] = {}
 
     def looks() -> Iterator[tuple[tuple[str, str], Look]]:
         row = 0
@@ -45,12 +45,12 @@ def linked(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
                 if kind in TIMELINE:
                     yield (session, user), Look(row, ts_ms, file, View(prefix, suffix, from_start, to_end))
                 else:
-                    done[row] = _NO_LINK
+                    done[row] = None
                 row += 1
 
     for _, session_looks in groupby(looks(), key=lambda pair: pair[0]):
         for link in link_session(look for _, look in session_looks):
-            done[link.row] = _cells(link)
+            done[link.row] = link
             while waiting and len(done) >= waiting[0][1].num_rows and _complete(waiting[0], done):
                 yield _widen(*waiting.popleft(), done)
     for first, batch in waiting:
@@ -60,8 +60,10 @@ def linked(batches: Iterator[pa.Table]) -> Iterator[pa.Table]:
 def link_table(table: pa.Table) -> pa.Table:
     """`table` (`schema.REQUEST`) in session and time order, with the columns of `schema.LINKS`."""
     order = [(name, "ascending") for name in ("session", "user", "ts_ms", "request_id")]
-    ordered = table.sort_by(order)
-    return pa.concat_tables(linked(iter([ordered])))
+    rows = pc.sort_indices(table, sort_keys=order).to_numpy()
+    if np.any(np.diff(rows.astype(np.int64)) < 0):
+        table = table.take(pa.array(rows))
+    return pa.concat_tables(linked(iter([table])))
 
 
 def edits_of(columns: dict[str, list[Any]], row: int) -> tuple[Edit, ...]:
@@ -76,28 +78,30 @@ def edits_of(columns: dict[str, list[Any]], row: int) -> tuple[Edit, ...]:
     return first, *(Edit(start, start + removed, text) for start, removed, text in json.loads(more))
 
 
-def _complete(waiting: tuple[int, pa.Table], done: dict[int, dict[str, Any]]) -> bool:
+def _complete(waiting: tuple[int, pa.Table], done: Container[int]) -> bool:
     first, batch = waiting
     return all(row in done for row in range(first, first + batch.num_rows))
 
 
-def _cells(link: Link) -> dict[str, Any]:
-    cells: dict[str, Any] = _NO_LINK | {"seq": link.seq, "link": link.kind.value, "cursor": link.cursor}
-    if link.edits:
-        start, stop, text = link.edits[0]
-        cells |= {"edit_at": start, "edit_removed": stop - start, "edit_text": text}
-    if len(link.edits) > 1:
-        cells["more_edits"] = json.dumps(
-            [[start, stop - start, text] for start, stop, text in link.edits[1:]]
-        )
-    return cells
-
-
-def _widen(first: int, batch: pa.Table, done: dict[int, dict[str, Any]]) -> pa.Table:
-    rows = [done.pop(row) for row in range(first, first + batch.num_rows)]
-    for column in schema.LINKS:
-        batch = batch.append_column(column, pa.array([row[column.name] for row in rows], column.type))
+def _widen(first: int, batch: pa.Table, done: dict[int, Link | None]) -> pa.Table:
+    links = [done.pop(row) for row in range(first, first + batch.num_rows)]
+    edits = [link.edits[0] if link is not None and link.edits else None for link in links]
+    columns: tuple[list[Any], ...] = (
+        [None if link is None else link.seq for link in links],
+        [None if link is None else link.kind.value for link in links],
+        [None if link is None else link.cursor for link in links],
+        [None if edit is None else edit.start for edit in edits],
+        [None if edit is None else edit.stop - edit.start for edit in edits],
+        [None if edit is None else edit.text for edit in edits],
+        [None if link is None or len(link.edits) < 2 else _more(link.edits[1:]) for link in links],
+    )
+    for column, values in zip(schema.LINKS, columns, strict=True):
+        batch = batch.append_column(column, pa.array(values, column.type))
     return batch
+
+
+def _more(edits: tuple[Edit, ...]) -> str:
+    return json.dumps([[start, stop - start, text] for start, stop, text in edits])
 
 
 __all__ = ["TIMELINE", "LinkKind", "edits_of", "in_timeline", "link_table", "linked"]
