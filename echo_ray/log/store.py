@@ -48,22 +48,24 @@ _CUTS = re.compile(r"[^0-9A-Za-z]+")
 def write(path: Path, batches: Iterable[pa.Table], columns: pa.Schema) -> int:
     """Write a file of the store, one row group per batch; it appears whole or not at all. Returns rows.
 
-    Measured on 20,000 keystrokes of 200 users with windows of 6 KB (`tests/benchmarks/store.py`; JSON Lines
-    takes 6,251 bytes per request): bytes, and microseconds to write and to read, per request. Level 1 and
-    pages of 1 MB where nothing is said; times are medians of 3 beside neighbours, so +-30%.
+    Measured on 20,000 keystrokes of 200 users with windows of 6 KB (the log of `tests/benchmarks/store.py`,
+    without links; JSON Lines takes 6,251 bytes per request): bytes, and microseconds on one core to write
+    and to read, per request. Level 1, pages of 1 MB and four groups where nothing is said. Times are medians
+    of 7 rounds in which the layouts took turns; within a row they spread by a quarter and more, so the
+    reads of the sorted layouts cannot be told apart.
 
     | layout                                 | bytes              | write     | read      |
     |----------------------------------------|--------------------|-----------|-----------|
-    | order of arrival                       | 1,073              | 10.6      | 12.5      |
-    | sorted, dictionaries everywhere        | 89.6               | 2.7       | 3.0       |
-    | pages of 256 KB / 4 MB / 16 MB         | 89.6 / 89.2 / 88.6 | 2.4 - 3.5 | 2.0 - 2.6 |
-    | no dictionary for text and ids         | 90.7               | 3.0       | 1.9       |
-    | **that, level 3**                      | 88.5               | 3.9       | 2         |
-    | that, level 6                          | 84.6               | 7.4       | 1.7       |
-    | level 3, pages of 16 MB                | 83.9               | 4.2       | 2.4       |
-    | pages of 4 MB, groups of 5,000 / 2,000 | 88.9 / 90.7        | 3.9       | 2.1       |
-    | DELTA_LENGTH_BYTE_ARRAY for text       | 88.6               | 4.2       | 2.7       |
-    | DELTA_BYTE_ARRAY for text              | 82.9               | 3.1       | 2.9       |
+    | order of arrival                       | 1,099              | 10.0      | 2.9       |
+    | sorted, dictionaries everywhere        | 91.4               | 2.5       | 1.3       |
+    | pages of 256 KB / 4 MB / 16 MB         | 91.4 / 91.1 / 90.5 | 2.1 - 2.8 | 1.3 - 1.7 |
+    | no dictionary for text and ids         | 88.2               | 2.1       | 1.4       |
+    | **that, level 3**                      | 87.4               | 2.9       | 1.1       |
+    | that, level 6                          | 81.4               | 5.6       | 1.7       |
+    | level 3, pages of 16 MB                | 85.5               | 3.1       | 1.2       |
+    | pages of 4 MB, groups of 5,000 / 2,000 | 86.5 / 84.9        | 2.9 - 3.0 | 1.4 - 1.7 |
+    | DELTA_LENGTH_BYTE_ARRAY for text       | 86.2               | 3.7       | 1.4       |
+    | DELTA_BYTE_ARRAY for text              | 83.2               | 3.9       | 1.6       |
 
     The order is what counts; the rest are a few bytes. So: encodings that every reader knows, and whose
     metadata tell the true size of the text.

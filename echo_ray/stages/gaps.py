@@ -13,7 +13,7 @@ came faster than anybody types is pasted; the rest is the human's. Not covered: 
 (counted as pasted), what came and went between two requests.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -28,8 +28,10 @@ TYPING_CHARS_PER_S = 15
 """Nobody types faster for long."""
 _MODEL_CHARS = 2
 _CLEAR_CHARS = 10
-_LOOK_BACK = 8
-_FEW_ACTS = 5
+LOOK_BACK = 8
+"""Innermost gaps whose proposals an insertion is compared with."""
+FEW_ACTS = 5
+"""Changes below which a session is taken for sparse."""
 
 
 class Moment(NamedTuple):
@@ -69,7 +71,7 @@ class Rule(NamedTuple):
     ttl_ms: float | None = None
 
 
-class _Gap(NamedTuple):
+class Gap(NamedTuple):
     """`left`: place of L. `right`: characters from R to the file's virtual end; both stay what they are
     while only the text between them changes.
     """
@@ -96,8 +98,8 @@ class _File:
     cursor: int = 0
     last_ms: int = 0
     seen: int = 0
-    nested: list[_Gap] = field(default_factory=list)
-    fresh: list[_Gap] = field(default_factory=list)
+    nested: list[Gap] = field(default_factory=list)
+    fresh: list[Gap] = field(default_factory=list)
     start: int = 0
     text: str = ""
     origin: str = ""
@@ -108,13 +110,13 @@ class _File:
     def open(self, moment: Moment) -> None:
         right = self.end - moment.cursor
         proposal = moment.proposal or None
-        self.fresh.append(_Gap(moment.row, moment.cursor, right, self.seen, moment.ts_ms, proposal))
+        self.fresh.append(Gap(moment.row, moment.cursor, right, self.seen, moment.ts_ms, proposal))
         self.cursor, self.last_ms = moment.cursor, moment.ts_ms
         self.seen += 1
         if not moment.whole:
             self.windowed = self.seen
 
-    def close(self, gap: _Gap, reason: EndReason, now_ms: int | None = None) -> Outcome:
+    def close(self, gap: Gap, reason: EndReason, now_ms: int | None = None) -> Outcome:
         if now_ms is not None:
             reason = self._overdue(gap, now_ms) or reason
         first, last = gap.left - self.start, self.end - gap.right - self.start
@@ -138,7 +140,7 @@ class _File:
             None if gap.proposal is None else self.accepted.pop(gap.row, 0),
         )
 
-    def _overdue(self, gap: _Gap, now_ms: int) -> EndReason | None:
+    def _overdue(self, gap: Gap, now_ms: int) -> EndReason | None:
         rule = self.rule
         if rule.ttl_ms is not None and now_ms - gap.opened_ms > rule.ttl_ms:
             return EndReason.TTL
@@ -180,27 +182,39 @@ class _File:
             nested.extend(kept)
         if nested:
             first, last = start - self.start, stop - self.start
-            origin = "h" if len(typed) == 1 else self._origin(start, typed, now_ms)
+            origin = "h"
+            taken: dict[int, int] = {}
+            if len(typed) != 1:
+                pause_ms = now_ms - self.last_ms
+                origin, taken = who_wrote(typed, start, self.text, self.start, nested, pause_ms)
+            for row, chars in taken.items():
+                self.accepted[row] = self.accepted.get(row, 0) + chars
             self.text = self.text[:first] + typed + self.text[last:]
             self.origin = self.origin[:first] + origin + self.origin[last:]
         self.end += len(typed) - (stop - start)
 
-    def _origin(self, start: int, typed: str, now_ms: int) -> str:
-        """Who wrote each character of an insertion of several: a letter each."""
-        size = len(typed)
-        for gap in self.nested[: -_LOOK_BACK - 1 : -1]:
-            if gap.proposal is None or size < _MODEL_CHARS:
-                continue
-            before = self.text[gap.left - self.start : start - self.start]
-            rest = gap.proposal[len(before) :]
-            if not rest or not gap.proposal.startswith(before):
-                continue
-            taken = common_prefix(typed, rest)
-            if taken >= _MODEL_CHARS and _is_accept(typed, rest, taken):
-                self.accepted[gap.row] = self.accepted.get(gap.row, 0) + taken
-                return "m" * taken + "h" * (size - taken)
-        fast = size > TYPING_CHARS_PER_S * (now_ms - self.last_ms) / 1000
-        return ("p" if size >= PASTE_CHARS and fast else "h") * size
+
+def who_wrote(
+    typed: str, at: int, text: str, start: int, gaps: Sequence[Gap], pause_ms: int
+) -> tuple[str, dict[int, int]]:
+    """(letter per character of an insertion of several, accepted characters by row of the proposal).
+
+    `typed` came in at place `at`, `pause_ms` after the request before; `text` stood from `start` on, and
+    `gaps` contain the place, outermost first. Letters: h typed, m from a proposal, p pasted.
+    """
+    size = len(typed)
+    for gap in gaps[: -LOOK_BACK - 1 : -1]:
+        if gap.proposal is None or size < _MODEL_CHARS:
+            continue
+        before = text[gap.left - start : at - start]
+        rest = gap.proposal[len(before) :]
+        if not rest or not gap.proposal.startswith(before):
+            continue
+        taken = common_prefix(typed, rest)
+        if taken >= _MODEL_CHARS and _is_accept(typed, rest, taken):
+            return "m" * taken + "h" * (size - taken), {gap.row: taken}
+    fast = size > TYPING_CHARS_PER_S * pause_ms / 1000
+    return ("p" if size >= PASTE_CHARS and fast else "h") * size, {}
 
 
 def _is_accept(typed: str, rest: str, taken: int) -> bool:
@@ -220,7 +234,7 @@ def is_sparse(moments: Iterable[Moment]) -> bool:
         if moment.edits:
             acts += 1
             keys += len(moment.edits) == 1 and _keys(moment.edits[0]) == 1
-    return 2 * keys < acts or acts < _FEW_ACTS
+    return 2 * keys < acts or acts < FEW_ACTS
 
 
 def mine_session(moments: list[Moment], rule: Rule) -> Iterator[Outcome]:

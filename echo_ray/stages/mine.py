@@ -23,7 +23,8 @@ from echo_ray.link import LinkKind
 from echo_ray.link_table import edits_of, in_timeline, link_table
 from echo_ray.schema import Drop, EndReason
 from echo_ray.stages.gaps import Moment, Outcome, Rule, mine_session
-from echo_ray.stages.sweep import CONFIDENCES, EMPTY, REASONS, Flags, Found, Ints, Timeline, sweep, timeline
+from echo_ray.stages.sweep import CONFIDENCES, EMPTY, REASONS, Flags, Found, Timeline, sweep, timeline
+from echo_ray.stages.sweep_text import Ints
 
 
 class Termination(StrEnum):

@@ -9,7 +9,6 @@ Not covered, and left to `gaps.mine_session`: policies, sparse sessions, a pause
 `tests/test_sweep.py` holds the two to the same outcomes.
 """
 
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -21,16 +20,13 @@ from echo_ray.edits import Edit
 from echo_ray.link import LinkKind
 from echo_ray.link_table import edits_of
 from echo_ray.schema import Confidence, EndReason
-from echo_ray.stages.gaps import _FEW_ACTS as FEW_ACTS
-from echo_ray.stages.gaps import _LOOK_BACK as LOOK_BACK
-from echo_ray.stages.gaps import Rule, _File, _Gap
+from echo_ray.stages.gaps import FEW_ACTS, Rule
+from echo_ray.stages.sweep_text import Flat, Ints, Replay
 
-Ints: TypeAlias = npt.NDArray[np.int64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
 REASONS, CONFIDENCES = tuple(EndReason), tuple(Confidence)
 _NEVER = 1 << 60
-_NEAR = 64
 
 
 class Timeline(NamedTuple):
@@ -76,21 +72,6 @@ class Found(NamedTuple):
 _NONE = np.empty(0, np.int64)
 EMPTY = Found(_NONE, np.empty(0, object), *[_NONE] * 8)
 """No requests, no outcomes."""
-
-
-class _Flat(NamedTuple):
-    """Edits of all files, file by file. Whatever ends all gaps of a file is an edit that nothing contains."""
-
-    to: Ints
-    """Place of the request that the edit led to; one after the last request where the file ends."""
-    start: Ints
-    right: Ints
-    """Characters from where the edit stops to the virtual end of the file."""
-    end: Ints
-    """Virtual end of the file before the edit."""
-    removed: Ints
-    typed: list[str]
-    size: Ints
 
 
 def timeline(table: pa.Table, rule: Rule) -> Timeline:
@@ -156,7 +137,7 @@ def sweep(table: pa.Table, requests: Timeline) -> Found:
         [CONFIDENCES.index(Confidence.INFERRED), CONFIDENCES.index(Confidence.ALIGNED)],
         CONFIDENCES.index(Confidence.EXACT),
     )
-    texts = _Replay(table, rows, ts_ms, flat, first, np.where(interrupted, first[last], outside), left, right)
+    texts = Replay(table, rows, ts_ms, flat, first, np.where(interrupted, first[last], outside), left, right)
     texts.run()
     human = np.fromiter(map(len, texts.commits), np.int64, len(rows)) - texts.model - texts.pasted
     return Found(
@@ -173,7 +154,7 @@ def sweep(table: pa.Table, requests: Timeline) -> Found:
     )
 
 
-def _flatten(table: pa.Table, rows: Ints, file: Ints, link: Ints) -> tuple[_Flat, Ints]:
+def _flatten(table: pa.Table, rows: Ints, file: Ints, link: Ints) -> tuple[Flat, Ints]:
     """(all edits, for each request the first edit after it)."""
     more: dict[int, tuple[Edit, ...]] = {}
     number = np.abs(link)
@@ -206,10 +187,10 @@ def _flatten(table: pa.Table, rows: Ints, file: Ints, link: Ints) -> tuple[_Flat
     size = np.fromiter(map(len, typed), np.int64, total)
     end = np.cumsum(size - removed) - (size - removed)
     right = np.where(start == -_NEVER, -_NEVER, end - start - removed)
-    return _Flat(to, start, right, end, removed, typed.tolist(), size), first
+    return Flat(to, start, right, end, removed, typed.tolist(), size), first
 
 
-def _first_outside(flat: _Flat, first: Ints, left: Ints, right: Ints) -> Ints:
+def _first_outside(flat: Flat, first: Ints, left: Ints, right: Ints) -> Ints:
     """For each gap the first edit from `first` on that starts left of `left` or stops right of `right`."""
     levels = [(flat.start, flat.right)]
     width = 1
@@ -241,98 +222,6 @@ def _interruptions(requests: Timeline, by_file: Ints) -> tuple[Ints, Ints]:
     place = np.searchsorted(active, by_file, side="right")
     place = np.where(files[place] == requests.file[by_file], next_run[place], place)
     return bounded(after), bounded(active[place])
-
-
-@dataclass(slots=True)
-class _Replay:
-    """Writes the text of gaps again, edit by edit, and cuts out each commit at the edit where it closes."""
-
-    table: pa.Table
-    rows: Ints
-    ts_ms: Ints
-    flat: _Flat
-    first: Ints
-    close: Ints
-    left: Ints
-    right: Ints
-    commits: npt.NDArray[np.object_] = field(init=False)
-    model: Ints = field(init=False)
-    pasted: Ints = field(init=False)
-    accepted: Ints = field(init=False)
-
-    def run(self) -> None:
-        """Fill the fields that are results."""
-        flat, close, count, total = self.flat, self.close, len(self.rows), len(self.flat.start)
-        self.commits = np.full(count, "", object)
-        self.model, self.pasted, self.accepted = (np.zeros(count, np.int64) for _ in range(3))
-        closed = np.bincount(close, minlength=total)
-        live = np.searchsorted(self.first, np.arange(total), side="right") - np.cumsum(closed)
-        opened = np.bincount(self.first[close > self.first], minlength=total)
-        anew = live == opened  # no gap that saw an edit before is left
-        key = (flat.size == 1) & (flat.removed == 0)
-        on = np.zeros(total, np.bool_)
-        on[1:] = key[1:] & (flat.removed[:-1] == 0) & (flat.start[1:] == flat.start[:-1] + flat.size[:-1])
-        on[1:] &= (closed[1:] == 0) & (live[:-1] > 0)
-        steps = np.flatnonzero(~on)
-        stops = np.append(steps, total)[1:]
-        # Empty gaps need no text.
-        shown = np.flatnonzero(flat.end[close] - self.right > self.left)
-        shown = shown[np.argsort(close[shown], kind="stable")]
-        firsts, lasts = self.left[shown].tolist(), (flat.end[close] - self.right)[shown].tolist()
-        due = np.searchsorted(close[shown], np.append(steps, total)).tolist()
-        written: list[str] = []
-        marked = bool((flat.size > 1).any())
-        start, text, origin = 0, "", ""
-        model, pasted = [0] * len(shown), [0] * len(shown)
-        columns = (values[steps].tolist() for values in (flat.start, flat.removed, flat.size, live, anew))
-        typed_by_edit = flat.typed
-        for index, (step, stop, at, removed, size, alive, fresh) in enumerate(
-            zip(steps.tolist(), stops.tolist(), *columns, strict=True)
-        ):
-            a, b = due[index], due[index + 1]
-            if a < b:
-                written += [text[i - start : j - start] for i, j in zip(firsts[a:b], lasts[a:b], strict=True)]
-                if marked and ("m" in origin or "p" in origin):
-                    for gap in range(a, b):
-                        wrote = origin[firsts[gap] - start : lasts[gap] - start]
-                        model[gap], pasted[gap] = wrote.count("m"), wrote.count("p")
-            if not alive:
-                continue
-            if fresh:
-                start, text, origin = at, "", ""
-            typed = typed_by_edit[step] if stop == step + 1 else "".join(typed_by_edit[step:stop])
-            place = at - start
-            if marked:
-                wrote = "h" * size if size < 2 else self._origin(step, at, start, text)
-                origin = origin[:place] + wrote + "h" * (stop - step - 1) + origin[place + removed :]
-            text = text[:place] + typed + text[place + removed :]
-        self.commits[shown] = written
-        self.model[shown], self.pasted[shown] = model, pasted
-
-    def _origin(self, step: int, at: int, start: int, text: str) -> str:
-        """Who wrote each character of an insertion of several, as `gaps` says."""
-        request = int(self.flat.to[step])
-        file = _File(Rule(0), False, last_ms=int(self.ts_ms[request - 1]), start=start, text=text)
-        file.nested = [
-            _Gap(gap, int(self.left[gap]), 0, 0, 0, self._proposal(gap)) for gap in self._live(step, request)
-        ]
-        origin = file._origin(at, self.flat.typed[step], int(self.ts_ms[request]))
-        for gap, taken in file.accepted.items():
-            self.accepted[gap] += taken
-        return origin
-
-    def _live(self, step: int, request: int) -> list[int]:
-        """The innermost gaps that contain the edit `step`, which led to `request`, outermost first."""
-        near = max(0, request - _NEAR)
-        live = near + np.flatnonzero(self.close[near:request] > step)
-        if len(live) < LOOK_BACK:
-            live = np.flatnonzero(self.close[:request] > step)
-        found: list[int] = live[-LOOK_BACK:].tolist()
-        return found
-
-    def _proposal(self, gap: int) -> str | None:
-        row = int(self.rows[gap])
-        return (self.table["proposal"][row].as_py() or None) if self.table["delivered"][row].as_py() else None
 
 
 def _codes(column: pa.ChunkedArray) -> Ints:
