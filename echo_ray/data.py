@@ -226,6 +226,7 @@ def map_units(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours counts rows
     context.print_on_execution_start = False
+    context.op_resource_reservation_enabled = False  # one operator: nothing to keep cores free for
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
     try:
         for row in dataset.map(_call, fn_kwargs={"function": function, "job": job}).iter_rows():

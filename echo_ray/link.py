@@ -31,7 +31,7 @@ DISORDER_MS = 10_000
 """How far a clock may step back for the order of requests to be found again."""
 _AHEAD_ROWS = 64
 _BREAKS = 2
-_SAMPLE_ROWS = 2_000
+_SAMPLE_ROWS = 500
 """Requests of a session that decide whether it is dense."""
 _DENSE_SHARE = 0.5
 _KEY_CHARS = 1
@@ -103,28 +103,37 @@ def _in_order(looks: Iterator[Look], files: Mapping[str, "_Known"]) -> Iterator[
 
     `files` is what was followed so far.
     """
-    ahead: deque[Look] = deque(islice(looks, 1))
-    while ahead:
+    ahead: deque[Look] = deque()
+    while True:
+        if not ahead:
+            # The common case, one key after another, needs no look ahead.
+            for look in looks:
+                known = files.get(look.file)
+                quick = at_cursor(known.view, look.view) if known is not None else None
+                if known is not None and not is_key(quick):
+                    ahead.append(look)
+                    break
+                yield look, quick
+            else:
+                return
         first = ahead[0]
         known = files.get(first.file)
-        ordered = 1
         quick = at_cursor(known.view, first.view) if known is not None else None
+        settled = 1
         if known is not None and not is_key(quick):
             while len(ahead) < _AHEAD_ROWS and ahead[-1].ts_ms - first.ts_ms <= DISORDER_MS:
                 following = next(looks, None)
                 if following is None:
                     break
                 ahead.append(following)
-            ordered = _reorder(known.view, ahead)
+            settled = _reorder(known.view, ahead)
             if ahead[0] is not first:
                 quick = at_cursor(known.view, ahead[0].view)
         yield ahead.popleft(), quick
-        for _ in range(ordered - 1):
+        for _ in range(settled - 1):
             look = ahead.popleft()
             known = files.get(look.file)
             yield look, at_cursor(known.view, look.view) if known is not None else None
-        if not ahead:
-            ahead.extend(islice(looks, 1))
 
 
 def _reorder(view: View, ahead: deque[Look]) -> int:

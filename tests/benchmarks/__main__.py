@@ -1,13 +1,33 @@
-"""Print every figure beside its bar."""
+"""Print every figure beside its bar: `make bench`; `python -m tests.benchmarks memory [GB]` for memory."""
 
-from tests.benchmarks import mining
+import os
+import sys
+from collections.abc import Iterator
+
+from tests.benchmarks.figure import TITLE, Figure
 
 
-def main() -> None:
-    """Run all benchmarks; the figures are ratios, or rates that depend on the machine."""
-    for what, figure, bar in mining.figures():
-        print(f"{what:<62} {figure:>12,.1f}   {bar}", flush=True)
+def main(arguments: list[str]) -> None:
+    """Run the benchmarks named, or all that are quick; nothing here ever fails for being slow."""
+    print(f"load of the machine before: {os.getloadavg()[0]:.2f} on {os.cpu_count()} cores")
+    print(TITLE)
+    for figure in _figures(arguments):
+        print(figure, flush=True)
+    print(f"load of the machine after: {os.getloadavg()[0]:.2f}")
+
+
+def _figures(arguments: list[str]) -> Iterator[Figure]:
+    if arguments[:1] == ["memory"]:
+        from tests.benchmarks import memory
+
+        yield from memory.figures(*map(float, arguments[1:]))
+        return
+    from tests.benchmarks import cores, mining, store
+
+    every = {"mining": mining.figures, "store": store.figures, "cores": cores.figures}
+    for name in arguments or every:
+        yield from every[name]()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
