@@ -62,18 +62,18 @@ def mine(config: RunConfig, command: str) -> None:
 
 
 def mine_log(config: RunConfig, source: Path, output: Path) -> Manifest:
-    """Mine `source`; a log that is not partitioned by session yet is shuffled to `output/log` first."""
+    """Mine `source`; a log that is not partitioned by session yet is shuffled to `output/.log` first."""
     if not partition.is_partitioned(source):
         fresh = not output.exists()
         data.claim(output)
         try:
-            log = output / "log"
+            log = output / ".log"
             warn(partition.partition(config.import_, source, log, "mine.input"), log)
         except EchoError:
             if fresh:
                 shutil.rmtree(output)
             raise
-        source = output / "log"
+        source = output / ".log"
     return data.run_stage("mine", mining.mine, config.mine, source, output, schema.SAMPLE)
 
 
