@@ -1,1 +1,4 @@
-"""The experience log: append-only segments of requests and events."""
+"""The experience log: written by `segment`, read by `reader`, shuffled by `partition`, kept by `store`.
+
+`foreign` turns other tools' logs into records (`tabby`, `continue_dev`, `llamacpp`, `recordings`).
+"""
