@@ -142,12 +142,17 @@ def changes(
     )
     changed = old[head : len(old) - tail]
     if places is None or len(places) == 1 or (dense and _is_replacement(changed, places)):
-        return (Edit(head, len(old) - tail, new[head : len(new) - tail]),), places is not None
+        whole = Edit(head, len(old) - tail, new[head : len(new) - tail])
+        if places is not None and not dense and head == old_cursor:
+            return _typed_then_removed(old, whole, new_cursor), False
+        return (whole,), places is not None
     swapped = _swapped_lines(old, new, head, tail, old_cursor) if dense else ()
     if swapped:
         return swapped, False
     moved = [Hunk(*(end + low for end in hunk)) for hunk in places]
     moved = _to_cursors(old, new, moved, old_cursor, new_cursor)
+    if not dense:
+        moved = _enter_with_what_follows(old, new, moved, old_cursor, new_cursor)
     return _in_order(new, moved, old_cursor, new_cursor, dense)
 
 
@@ -160,6 +165,43 @@ def _is_replacement(changed: str, places: list[Hunk]) -> bool:
     inserted = {place.new_stop - place.new_start for place in places}
     alike = len(removed) == len(inserted) == 1
     return "\n" not in changed and not alike and max(removed) > 0 and max(inserted) > 0
+
+
+def _typed_then_removed(old: str, whole: Edit, new_cursor: int) -> tuple[Edit, ...]:
+    r"""Where keys are missing, a replacement at the cursor: typing, then removal of what followed.
+
+    Removed text that repeats ("\n" of several) may stand anywhere there; the new cursor says where.
+    """
+    cursor, stop, typed = whole
+    between = apply(old, [Edit(cursor, cursor, typed)])
+    first, last = cursor + len(typed), stop + len(typed)
+    room = 0
+    while last + room < len(between) and between[first + room] == between[last + room]:
+        room += 1
+    turn = new_cursor - first if first <= new_cursor <= first + room else 0
+    return Edit(cursor, cursor, typed), Edit(first + turn, last + turn, "")
+
+
+def _enter_with_what_follows(
+    old: str, new: str, places: list[Hunk], old_cursor: int, new_cursor: int
+) -> list[Hunk]:
+    """Give line ends between two typed texts to the second: one moves down, then presses Enter and types.
+
+    Where only line ends lie between, the documents cannot tell; recorded traces favour this.
+    """
+    for index in range(len(places) - 1):
+        first, second = places[index], places[index + 1]
+        between = old[first.stop : second.start]
+        if (
+            first.start == first.stop == old_cursor
+            and second.new_stop == new_cursor
+            and not between.strip("\n")
+        ):
+            while between and first.new_stop - first.new_start > 1 and new[first.new_stop - 1] == "\n":
+                first = first._replace(new_stop=first.new_stop - 1)
+                second = second._replace(new_start=second.new_start - 1)
+            places[index : index + 2] = first, second
+    return places
 
 
 def _swapped_lines(old: str, new: str, head: int, tail: int, cursor: int) -> tuple[Edit, ...]:

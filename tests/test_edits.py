@@ -90,9 +90,18 @@ def test_the_place_at_the_old_cursor_comes_first() -> None:
     assert [False, True] == [edit.text == " + 2" for edit in backward]
 
 
-def test_typing_over_a_closing_bracket_splits_at_the_cursor() -> None:
-    edits, _ = changes("f(a|) # xyz".replace("|", ""), "f(ab, c) # xyz!", 3, 15)
-    assert Edit(3, 3, "b, c") == edits[0]
+def test_a_replacement_at_the_cursor_was_typed_then_removed_where_keys_are_missing() -> None:
+    old, new = "f(a) # xyz", "f(ab, c # xyz"
+    assert ((Edit(3, 3, "b, c"), Edit(7, 8, "")), False) == changes(old, new, 3, 7)
+    assert ((Edit(3, 4, "b, c"),), True) == changes(old, new, 3, 7, dense=True)
+    # One of several line ends was removed; the new cursor says which.
+    edits, _ = changes("x\n\n\ny", "x.\n\ny", 1, 4)
+    assert (Edit(1, 1, "."), Edit(4, 5, "")) == edits
+
+
+def test_enter_belongs_to_the_text_that_follows_it() -> None:
+    first, second = changes("end\n\n#", "end.\n\n\nab#", 3, 9)[0]
+    assert (Edit(3, 3, "."), Edit(6, 6, "\nab")) == (first, second)
 
 
 LINES = [f"value_{number} = compute({number})\n" for number in range(80)]

@@ -95,7 +95,6 @@ class _File:
     rule: Rule
     sparse: bool
     end: int = 0
-    cursor: int = 0
     last_ms: int = 0
     seen: int = 0
     nested: list[Gap] = field(default_factory=list)
@@ -111,7 +110,7 @@ class _File:
         right = self.end - moment.cursor
         proposal = moment.proposal or None
         self.fresh.append(Gap(moment.row, moment.cursor, right, self.seen, moment.ts_ms, proposal))
-        self.cursor, self.last_ms = moment.cursor, moment.ts_ms
+        self.last_ms = moment.ts_ms
         self.seen += 1
         if not moment.whole:
             self.windowed = self.seen
@@ -275,19 +274,9 @@ def _observe(file: _File, moment: Moment, late: bool) -> Iterator[Outcome]:
         file.doubted = file.seen
         yield from file.close_all(EndReason.LOST, moment.ts_ms)
         return
-    if file.sparse and len(edits) == 1:
-        edits = _typed_first(edits[0], file.cursor)
     if len(edits) > 1 or (file.sparse and edits and _keys(edits[0]) > 1):
         file.doubted = file.seen
     for number, edit in enumerate(edits):
         if late and number == len(edits) - 1:
             yield from file.close_all(EndReason.IDLE, moment.ts_ms)
         yield from file.change(edit, moment.ts_ms)
-
-
-def _typed_first(edit: Edit, cursor: int) -> tuple[Edit, ...]:
-    """Where keys are missing, a replacement at the cursor was typing, then removal of what followed."""
-    if edit.text and edit.start == cursor < edit.stop:
-        after = cursor + len(edit.text)
-        return Edit(cursor, cursor, edit.text), Edit(after, after + edit.stop - cursor, "")
-    return (edit,)
