@@ -117,11 +117,11 @@ def _align(old: str, new: str, old_cursor: int, new_cursor: int, opening: float)
     kept, opened, selected = np.full((3, rows + 1, columns + 1), _FAR)
     kept[0, 0] = 0.0
     for row in range(rows + 1):
-        entry = kept[row] + _entry_cost(row, old_cursor, opening)
         if row:
             before = np.minimum(kept[row - 1], opened[row - 1] - closing)
             kept[row, 1:] = np.where(letters == ord(old[row - 1]), before[:-1], _FAR)
-            entry = kept[row] + _entry_cost(row, old_cursor, opening)
+        entry = kept[row] + _entry_cost(row, old_cursor, opening)
+        if row:
             selected[row] = np.minimum(selected[row - 1], opened[row - 1] + _SELECT) + _SELECTED
             entry = np.minimum(np.minimum(entry, opened[row - 1] + _KEY), selected[row])
         opened[row] = np.minimum.accumulate(entry - keys) + keys

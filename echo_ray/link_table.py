@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from echo_ray import schema
 from echo_ray.edits import Edit, View
-from echo_ray.link import Link, LinkKind, Look, link_session
+from echo_ray.link import Link, Look, link_session
 
 TIMELINE = (schema.Kind.AUTOMATIC.value, schema.Kind.MANUAL.value)
 """Kinds of requests that show the user's document; `speculative` and `warmup` ones show what may become."""
@@ -102,6 +102,3 @@ def _widen(first: int, batch: pa.Table, done: dict[int, Link | None]) -> pa.Tabl
 
 def _more(edits: tuple[Edit, ...]) -> str:
     return json.dumps([[start, stop - start, text] for start, stop, text in edits])
-
-
-__all__ = ["TIMELINE", "LinkKind", "edits_of", "in_timeline", "link_table", "linked"]

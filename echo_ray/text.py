@@ -76,8 +76,3 @@ def head(text: str, max_chars: int) -> str:
         return text
     newline = text.rfind("\n", 0, max_chars)
     return text[: newline + 1] if newline > 0 else text[:max_chars]
-
-
-def trim_trailing_space(text: str) -> str:
-    """`text` without trailing white space on its last line and without trailing blank lines."""
-    return text.rstrip()

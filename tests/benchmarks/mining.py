@@ -72,13 +72,7 @@ def typing(requests: int) -> pa.Table:
     text = "".join(streams.modules())[:DOCUMENT_CHARS]
     cursor, rows = draws.randrange(len(text)), []
     for number in range(requests):
-        draw = draws.random()
-        if draw < 0.02:
-            cursor = draws.randrange(len(text))
-        elif draw < 0.11 and cursor:
-            text, cursor = text[: cursor - 1] + text[cursor:], cursor - 1
-        else:
-            text, cursor = text[:cursor] + draws.choice("etaoin srhl\n") + text[cursor:], cursor + 1
+        text, cursor = streams.keystroke(draws, text, cursor)
         identity = {"request_id": f"r-{number}", "user": "u", "session": "s", "file": "f"}
         context = {"ts_ms": number * 300, "prefix": text[:cursor], "suffix": text[cursor:]}
         rows.append(schema.REQUEST_DEFAULTS | identity | context)

@@ -1,6 +1,7 @@
 """Logs to measure with: keystrokes of many users in real source text, as clients would have sent them."""
 
 import heapq
+import random
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,19 +23,23 @@ def modules() -> list[str]:
     return [text for text in texts if len(text) > 4 * PREFIX_CHARS]
 
 
+def keystroke(draws: random.Random, text: str, cursor: int) -> tuple[str, int]:
+    """(text, cursor) after one act: a key, a correction or a jump."""
+    draw = draws.random()
+    if draw < 0.02:
+        return text, draws.randrange(len(text))
+    if draw < 0.11 and cursor:
+        return text[: cursor - 1] + text[cursor:], cursor - 1
+    return text[:cursor] + draws.choice("etaoin srhl\n") + text[cursor:], cursor + 1
+
+
 def stream(user: str, texts: list[str], requests: int) -> Iterator[dict[str, Any]]:
     """One developer typing: runs of keys, corrections, jumps; ids and times as random as real ones."""
     draws = generator(0, "bench", "store", user)
     text = draws.choice(texts)
     cursor, now = draws.randrange(len(text)), 1_700_000_000_000 + draws.randrange(5_000)
     for _ in range(requests):
-        draw = draws.random()
-        if draw < 0.02:
-            cursor = draws.randrange(len(text))
-        elif draw < 0.11 and cursor:
-            text, cursor = text[: cursor - 1] + text[cursor:], cursor - 1
-        else:
-            text, cursor = text[:cursor] + draws.choice("etaoin srhl\n") + text[cursor:], cursor + 1
+        text, cursor = keystroke(draws, text, cursor)
         now += draws.randrange(80, 600)
         yield schema.REQUEST_DEFAULTS | {
             "record": "request",
