@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from echo_ray import __version__
+from echo_ray import __version__, sealed
 from echo_ray.config import Config, fingerprint
 from echo_ray.errors import ConfigError, SchemaError, StageError
 from echo_ray.progress import bar
@@ -89,7 +89,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def input_fingerprint(folder: Path) -> str:
-    """Identity of a stage's input: its manifest's fingerprint, or the content of every file (or of one)."""
+    """Identity of a stage's input: its manifest's fingerprint, or the content of every file (or of one).
+
+    Raises ConfigError for the sealed truth of a simulation.
+    """
+    sealed.refuse(folder, "input")
     manifest = read_manifest(folder)
     if manifest is not None:
         return manifest.fingerprint
@@ -103,7 +107,10 @@ def input_fingerprint(folder: Path) -> str:
 
 
 def units_of(folder: Path) -> list[Unit]:
-    """One unit per Parquet file of a stage's folder. Raises SchemaError when there is none."""
+    """One unit per Parquet file of a stage's folder. Raises SchemaError when there is none, ConfigError for
+    the sealed truth of a simulation.
+    """
+    sealed.refuse(folder, "input")
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
         raise SchemaError(f"{folder} holds no Parquet file: run the stage before this one first")

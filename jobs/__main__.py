@@ -45,6 +45,21 @@ VERBS = {
         ("experiment", "simulate", "serve", "cluster"),
         "the same developers with two models, and the difference",
     ),
+    "calibrate": Verb(
+        "jobs.calibrate:calibrate",
+        ("calibrate", "simulate", "serve", "cluster"),
+        "fit the acceptance policy's one shift on a baseline, and freeze it",
+    ),
+    "bounds": Verb(
+        "jobs.bounds:bounds",
+        ("bounds", "simulate", "serve", "cluster"),
+        "the baseline among oracles and engines that only look good",
+    ),
+    "validity": Verb(
+        "jobs.validity:validity",
+        ("validity",),
+        "simulated developers against published figures, with reasons",
+    ),
     "compare": Verb(
         "jobs.compare:compare",
         ("compare", "mine", "import", "cluster"),

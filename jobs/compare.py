@@ -26,7 +26,7 @@ from jobs.compare_page import page
 from jobs.compare_rules import Comparison
 from jobs.settings import RunConfig
 from jobs.stages import folders, warn
-from simulator import witness
+from simulator.witness import Witness
 
 STAGE = "compare"
 LOG = "log"
@@ -57,8 +57,8 @@ def _check(config: RunConfig, source: Path, output: Path) -> list[Path] | None:
     truth = config.compare.truth
     if source.is_file():
         raise ConfigError(f"compare.input={source} is a file: name the folder that holds it")
-    if truth is not None and not truth.is_file():
-        raise ConfigError(f"compare.truth={truth} does not exist; name the truth.jsonl of a simulation")
+    if truth is not None and not truth.is_dir():
+        raise ConfigError(f"compare.truth={truth} does not exist; name the folder `truth` of a simulation")
     done = read_manifest(output)
     if done is not None and done.stage != STAGE:
         raise ConfigError(f"compare.output={output} holds the results of {done.stage}: name another folder")
@@ -124,7 +124,7 @@ def _pieces(
             )
         ), len(recorded)
     truth = config.compare.truth
-    told = None if truth is None else witness.read(truth, "compare.truth", idle_ms)
+    told = None if truth is None else Witness(truth, "compare.truth", idle_ms)
     log = source
     if not partition.is_partitioned(source):
         log = output / LOG
@@ -155,6 +155,12 @@ def summarise(comparison: Comparison, config: RunConfig, source: Path) -> dict[s
         "requests": comparison.requests,
         "requests_without_truth": comparison.elsewhere,
         "rows": rows,
+        "clients": [
+            {"client": client, "density": density, "policy": policy, **score.figures()}
+            for (client, density, policy), score in sorted(
+                comparison.clients.items(), key=lambda item: item[0][0]
+            )
+        ],
         "acceptance": {name: table.figures() for name, table in comparison.agreements.items()},
     }
 
@@ -167,12 +173,24 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 
 def _identity(config: RunConfig, source: Path) -> str:
-    truth, digest = config.compare.truth, None
-    if truth is not None:
-        with truth.open("rb") as file:
-            digest = hashlib.file_digest(file, "blake2b").hexdigest()[:16]
-    identity = {"stage": STAGE, "code": __version__, "config": _settings(config), "truth": digest}
-    return fingerprint(identity | {"input": input_fingerprint(source)})
+    truth = config.compare.truth
+    identity = {
+        "stage": STAGE,
+        "code": __version__,
+        "config": _settings(config),
+        "truth": None if truth is None else _digest(truth),
+        "input": input_fingerprint(source),
+    }
+    return fingerprint(identity)
+
+
+def _digest(truth: Path) -> str:
+    """Content of a folder of truth; `input_fingerprint` refuses it, as everything does that stages use."""
+    hasher = hashlib.blake2b(digest_size=8)
+    for path in sorted(path for path in truth.iterdir() if path.is_file()):
+        with path.open("rb") as file:
+            hasher.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+    return hasher.hexdigest()
 
 
 def _write(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ of a recording, or one partition of a log. Recorded edits become the requests th
 (one after every change), and the keystroke oracle reads the same edits.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
@@ -46,6 +47,8 @@ class Piece:
     """For each reporter, whether delivered proposals with text were accepted."""
     elsewhere: int = 0
     """Requests that the truth knows nothing of, or knows at another cursor."""
+    clients: dict[str, str] = field(default_factory=dict)
+    """Which type of client sent a request, where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ def from_part(path: Path, source: str, reported: Events, witness: Witness | None
     table = table.filter(mask)
     ids = table["request_id"].to_pylist()
     told = _matched(table, ids, witness)
+    agents = zip(ids, table["client"].to_pylist(), strict=True)
     proposed = _proposed(table)
     accepted: dict[str, dict[str, bool]] = {}
     users = dict(zip(ids, table["user"].to_pylist(), strict=True))
@@ -181,18 +185,25 @@ def from_part(path: Path, source: str, reported: Events, witness: Witness | None
         {name: request.intent for name, request in told.items() if request.intent is not None},
         accepted,
         len(ids) - len(told) if witness is not None else 0,
+        {name: client_type(agent) for name, agent in agents if agent},
     )
+
+
+def client_type(agent: str) -> str:
+    """The products that a user agent names, without versions and remarks."""
+    return " ".join(re.sub(r"\([^)]*\)|/\S*", " ", agent).split()) or agent
 
 
 def _matched(table: pa.Table, ids: Sequence[str], witness: Witness | None) -> dict[str, Told]:
     """What the truth says, by request id. A request whose cursor it has elsewhere is not the same one."""
     if witness is None:
         return {}
-    columns = (table[name].to_pylist() for name in ("user", "ts_ms", "prefix_complete"))
+    users, wholes = (table[name].to_pylist() for name in ("user", "prefix_complete"))
     sizes = pc.utf8_length(table["prefix"]).to_pylist()
     found = {}
-    for name, user, ts_ms, whole, size in zip(ids, *columns, sizes, strict=True):
-        told = witness.requests.get((user, ts_ms))
+    # The truth is read user by user, and a partition is ordered by sessions.
+    for user, name, whole, size in sorted(zip(users, ids, wholes, sizes, strict=True)):
+        told = witness.told(user).get(name)
         if told is not None and (not whole or told.cursor == size):
             found[name] = told
     return found

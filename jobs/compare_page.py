@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from echo_ray.stages.mine import Termination
+
 Row = dict[str, Any]
 Columns = dict[str, Callable[[Row], str]]
 
-_MATCH = ("exact", "of text", "short", "of yield", "F1")
+_MATCH = ("precision", "recall", "exact", "short", "F1")
 """Columns that need to know what was really left."""
 
 _LEGEND = """\
@@ -19,9 +21,10 @@ stood there just before an edit outside the gap ended it{truth}.
   file, or nothing happens for {idle_s:g} s. `quiescence`: also {quiescence_s:g} s without a request in the
   file. `ttl`: also {ttl_s:g} s after the request. `oracle`: the truth itself, which saw every edit.
 - *yield*: requests whose commit has text and no reason to drop it.
-- *exact*: requests whose commit is the true text. *of text*: of those where text was left ({texts:,} of
-  all), how many are exact; *short*: how many got only its beginning, or nothing. What is typed after the
-  last request of a gap is in no log of requests. *of yield*: of the yield, how many are exact.
+- *precision*: of the yield, how many commits are exactly the true text. *recall*: of the requests where
+  text was left ({texts:,} of all), how many have exactly it; *short*: how many got only its beginning, or
+  nothing. What is typed after the last request of a gap is in no log of requests. *exact*: of all
+  requests, those where nothing was left included, how many have exactly what was left.
 - *F1*: characters shared in order, 2 x shared / both lengths, mean where text was left. Shared are the
   common start and end, or all of the shorter text when the longer one contains it.
 - *last look*: from the request to the last request that saw both sides intact; the oracle's is the last
@@ -47,6 +50,8 @@ def page(summary: dict[str, Any]) -> str:
     texts = max((row["truth_with_text"] for row in first), default=0)
     truth = " (as the simulator knows)" if summary["truth"] is not None else ""
     lines.append(_LEGEND.format(truth=truth, texts=texts, **summary["settings"]))
+    if known and summary["clients"]:
+        lines += ["", *_clients(summary["clients"])]
     if any(row.get("intents") for row in first):
         lines += ["", *_intents(first)]
     return "\n".join([*lines, "", *_acceptance(summary["acceptance"]), ""])
@@ -56,14 +61,33 @@ def _columns() -> Columns:
     return {
         "n": lambda row: f"{row['requests']:,}",
         "yield": lambda row: percent(row["yield"]),
+        "precision": lambda row: percent(row["precision"]),
+        "recall": lambda row: percent(row["recall"]),
         "exact": lambda row: percent(row["exact"]),
-        "of text": lambda row: percent(row["exact_with_text"]),
         "short": lambda row: percent(row["cut_short"]),
-        "of yield": lambda row: percent(row["exact_of_yield"]),
         "F1": lambda row: percent(row["character_f1"]),
         "last look": lambda row: f"{number(row['last_look_p50_s'])} / {number(row['last_look_p90_s'])}",
         "known": lambda row: f"{number(row['known_p50_s'])} / {number(row['known_p90_s'])}",
     }
+
+
+def _clients(rows: list[Row]) -> list[str]:
+    shown = [row for row in rows if row["policy"] == Termination.CONTEXTUAL_BREAK and row["truth_known"]]
+    grid = [["client", "requests seen", "n", "with text", "yield", *_MATCH]]
+    client = None
+    for row in shown:
+        match = [_columns()[name](row) for name in _MATCH]
+        counts = [f"{row['requests']:,}", f"{row['truth_with_text']:,}", percent(row["yield"])]
+        grid.append(["" if row["client"] == client else row["client"], row["density"], *counts, *match])
+        client = row["client"]
+    return [
+        "## By client",
+        "",
+        "The same under `contextual_break`, by the products that the user agent names; *with text*: requests",
+        "where text was left. The other policies are in compare.json.",
+        "",
+        *_grid(grid, words=2),
+    ]
 
 
 def _intents(rows: list[Row]) -> list[str]:

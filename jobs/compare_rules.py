@@ -34,6 +34,8 @@ class Comparison:
 
     scores: dict[tuple[str, str, str], Score] = field(default_factory=lambda: defaultdict(Score))
     """By source, density and policy."""
+    clients: dict[tuple[str, str, str], Score] = field(default_factory=lambda: defaultdict(Score))
+    """By type of client, density and policy, of the requests whose client is known."""
     agreements: dict[str, Agreement] = field(default_factory=lambda: defaultdict(Agreement))
     """By reporter of acceptances."""
     requests: int = 0
@@ -65,7 +67,11 @@ class Comparison:
         score = self.scores[piece.source, density, policy]
         for name, sample in found:
             gap = piece.gaps.get(name)
-            score.add(sample, None if gap is None else gap.text, piece.intents.get(name))
+            text, intent = None if gap is None else gap.text, piece.intents.get(name)
+            score.add(sample, text, intent)
+            client = piece.clients.get(name)
+            if client is not None:
+                self.clients[client, density, policy].add(sample, text, intent)
 
     def _agree(self, piece: Piece, samples: pa.Table) -> None:
         chars = samples["accepted_chars"].to_pylist()

@@ -5,24 +5,22 @@ Both arms run at the same time against one service with two engines, forced by h
 twin differs in the model alone.
 """
 
-import json
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from echo_ray import models
+from echo_ray import __version__, models
 from echo_ray.cluster import running
 from echo_ray.config import fingerprint
-from echo_ray.data import Manifest, claim, read_manifest, settings, write_manifest
+from echo_ray.data import MANIFEST, Manifest, claim, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.serve.config import Arm
-from jobs import gather, report
+from jobs import gather, report, service_log
 from jobs.settings import RunConfig
-from jobs.simulate import check, service, serving_engine, work
-from simulator import fleet, policy
+from jobs.simulate import Answering, answers, check, collect, measures, plain, who_answers, work
+from simulator import ledger
+from simulator.fleet import Job, behaviour, is_address, names
 
 STAGE = "experiment"
 ARMS = ("base", "echo")
@@ -45,32 +43,38 @@ def experiment(config: RunConfig, command: str) -> None:
 
 
 def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
-    """Run both arms; tallies in `base.jsonl` and `echo.jsonl`, truth beside them, log in `log/`."""
+    """Run both arms: the tallies in `base.jsonl` and `echo.jsonl`, and under `base/` and `echo/` each arm's
+    `log/` and sealed `truth/`. Users who were done when the job was killed are not simulated again.
+    """
     base = config.experiment.base or models.BASE
     versions = {"base": models.version(base), "echo": models.version(echo)}
-    identity: dict[str, Any] = {"models": versions, "users": config.experiment.users}
-    identity |= {"simulate": settings(config.simulate), "policy": policy.policy_hash()}
-    mark = fingerprint({"stage": STAGE, "serve": settings(config.serve), **identity})
+    answering = _who_answers(config, base)
+    chosen = plain(config.simulate)
+    identity: dict[str, Any] = {"models": versions, "users": config.experiment.users, "code": __version__}
+    identity |= {"behaviour": behaviour(chosen), "engine": answering.identity}
+    mark = fingerprint({"stage": STAGE, **identity})
     done = read_manifest(output)
     if done is not None and done.fingerprint == mark:
         return done
     began = time.monotonic()
     claim(output)
-    shutil.rmtree(output)
-    claim(output)
-    users = fleet.names("heldout", config.experiment.users)
+    (output / MANIFEST).unlink(missing_ok=True)
+    folders = {arm: output / arm for arm in ARMS}
+    for folder in folders.values():
+        ledger.prepare(folder, mark)
+    users = names("heldout", config.experiment.users)
+    todo = [user for folder in folders.values() for user in ledger.left(folder, users)]
     arms = {"base": Arm(model=base), "echo": Arm(model=echo)}
-    with service(config, arms, output / "log") as url, ThreadPoolExecutor(len(ARMS)) as pool:
-        running_arms = {
-            arm: pool.submit(
-                work, config, url, f"twins {arm}", "heldout", arm, output / f"truth-{arm}.jsonl", users
-            )
-            for arm in ARMS
-        }
-        results = {arm: future.result() for arm, future in running_arms.items()}
-    for arm, result in results.items():
-        rows = "".join(json.dumps(asdict(tally)) + "\n" for tally in result.tallies)
-        (output / f"{arm}.jsonl").write_text(rows, encoding="utf-8")
+    segments = output / ledger.WORK
+    with answers(answering, arms, segments, todo) as url:
+        jobs = [Job(chosen, "heldout", url, arm, folder) for arm, folder in folders.items()]
+        spent, workers, wall_s = work(config, jobs, answering, [users] * len(jobs), "twins")
+    compared = service_log.compare(segments, [ledger.log_folder(folder) for folder in folders.values()])
+    summaries = []
+    for job, arm in zip(jobs, ARMS, strict=True):
+        summary, _ = collect(config, job, users, job.folder / "log")
+        summaries.append(summary)
+        (job.folder / "tallies.jsonl").replace(output / f"{arm}.jsonl")
     manifest = Manifest(
         stage=STAGE,
         fingerprint=mark,
@@ -78,12 +82,30 @@ def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
         input_fingerprint=versions["echo"],
         config=settings(config.experiment),
         columns={},
-        rows_in=sum(result.requests for result in results.values()),
-        rows_out=sum(len(result.tallies) for result in results.values()),
+        rows_in=sum(summary.requests for summary in summaries),
+        rows_out=sum(len(summary.tallies) for summary in summaries),
         drops={},
         seconds=round(time.monotonic() - began, 3),
-        engine=serving_engine(),
-        notes={"models": versions, "policy_hash": policy.policy_hash(), "design": "twins"},
+        engine=answering.label,
+        notes={
+            "models": versions,
+            "design": "twins",
+            **measures(chosen, summaries, spent, workers, wall_s),
+            **({} if compared is None else {"service_log": compared}),
+        },
     )
     write_manifest(output, manifest)
+    shutil.rmtree(segments, ignore_errors=True)
+    for folder in folders.values():
+        ledger.tidy(folder)
     return manifest
+
+
+def _who_answers(config: RunConfig, base: Path) -> Answering:
+    """A running service, if `simulate.engine` is its address; else one that is started with both models."""
+    engine = config.simulate.engine
+    if engine is not None and is_address(engine):
+        return who_answers(config)
+    own = config.simulate.updated(engine=None).model_dump()
+    served = config.serve.updated(model=base).model_dump()
+    return who_answers(config.updated(simulate=own, serve=served))

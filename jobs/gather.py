@@ -28,13 +28,14 @@ def inputs(config: RunConfig, folders: Mapping[str, Path], caveats: tuple[str, .
     training = manifests["train"].notes if "train" in manifests else {}
     curve = _lines(folders["train"] / "metrics.jsonl") if "train" in folders else []
     facts = ("steps", "tokens", "target_tokens", "padding_share", "first_loss", "last_loss", "heldout_loss")
+    rule = policy.load(config.simulate.policy)
     return Inputs(
         base=Arm(versions["base"], tallies["base"]),
         echo=Arm(versions["echo"], tallies["echo"]),
         twins=True,
         language=", ".join(config.simulate.languages),
-        policy="P1",
-        policy_hash=policy.policy_hash(),
+        policy=_named(rule),
+        policy_hash=rule.hash,
         funnel=funnel(manifests),
         loss=losses(curve),
         seconds={name: manifest.seconds for name, manifest in manifests.items()},
@@ -122,3 +123,8 @@ def _manifest(folder: Path) -> Manifest:
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _named(rule: policy.Policy) -> str:
+    """The rule's name for people, with its calibrated shift if it has one."""
+    return rule.name.upper() + (f" (shift {rule.shift:+.2f})" if rule.shift else "")

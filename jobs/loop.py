@@ -33,7 +33,7 @@ def loop(config: RunConfig, command: str) -> None:
     with running(config.cluster) as logs:
         print(f"echo-ray: {command}\n  results in {run}, engine logs in {logs}")
         # 4.1 Experience: developers work with the base model; every request is logged.
-        done = {"simulate": experience(config, run / "log", run / "simulate" / "truth.jsonl")}
+        done = {"simulate": experience(config, run / "log", run / "simulate")}
         stages.say(done["simulate"], run / "log")
         # 4.2 to 4.5 Knowledge: what they left, cut to the intent, verified, balanced.
         for name, stage, source in (

@@ -15,7 +15,13 @@ from echo_ray.stages.mine import MineConfig
 from echo_ray.stages.pack import PackConfig
 from echo_ray.stages.verify import VerifyConfig
 from echo_ray.train.config import PretrainConfig, TrainConfig
+from jobs.validity_config import ValidityConfig
 from simulator.config import SimulateConfig
+
+_ENGINES = (
+    *("oracle", "oracle_long", "one_token", "ngram"),
+    *("always_silent", "random_context", "closing_bracket", "line_above"),
+)
 
 
 class RunSection(Config):
@@ -29,10 +35,14 @@ class SimulateSection(SimulateConfig):
     """Settings of `simulate`: the developers, and where they work."""
 
     output: Path | None = None
-    """Folder for the log (`log/`) and the sealed truth (`truth.jsonl`)."""
-    url: str | None = None
-    """A running completion service, `http://host:port`; absent starts one with the `serve` settings. Its
-    `serve.trust_client` must be on."""
+    """Folder for the log (`log/`), the sealed truth (`truth/`), `tallies.jsonl` and `manifest.json`."""
+    engine: str | None = None
+    """Who answers: the address of a running service (`http://host:port`; ours needs `serve.trust_client`), a
+    model folder (then our service is started with the `serve` settings), or a stand-in that is no model:
+    see `simulator/engines.py`. Absent: `serve.model`, served here. `experiment` heeds addresses only."""
+    workers: int | None = Field(None, ge=1)
+    """Processes that simulate (count). Absent: one per core that the service leaves, at least one. Results do
+    not depend on it."""
 
 
 class ExperimentConfig(Config):
@@ -56,7 +66,7 @@ class CompareConfig(Config):
     input: Path | None = None
     """Folder of an experience log, or of recorded edits (VS Code recordings, editing traces)."""
     truth: Path | None = None
-    """The sealed `truth.jsonl` of the simulation that left the log; absent for other logs, of which only
+    """The sealed truth (`truth/`) of the simulation that left the log; absent for other logs, of which only
     yield, delay and reported acceptances are known. Recorded edits are their own truth."""
     output: Path | None = None
     """Folder for `compare.json`, `compare.md` and `manifest.json`."""
@@ -69,6 +79,35 @@ class CompareConfig(Config):
     window_lines: int | None = Field(20, ge=1)
     """Every request again, with windows of this many lines on either side of the cursor (count). Null
     leaves it out."""
+
+
+class CalibrateConfig(Config):
+    """Settings of `calibrate`; developers, work and engine are those of `simulate`."""
+
+    output: Path | None = None
+    """Folder for `policy.json`, the frozen policy."""
+    users: int = Field(40, ge=2)
+    """Developers who calibrate; no experiment and no training meets them again (count)."""
+    target: float = Field(0.257, gt=0, lt=1)
+    """Acceptance rate that the baseline is to have (share; the paper's 25.7%)."""
+    tolerance: float = Field(0.005, gt=0, lt=1)
+    """The fit ends within this distance of the target (share). Section 3.7 allows 0.015 to what is simulated
+    with other users later."""
+    runs: int = Field(6, ge=1)
+    """Simulations at most, the unshifted one included (count)."""
+
+
+class BoundsConfig(Config):
+    """Settings of `bounds`; developers, work and baseline are those of `simulate`."""
+
+    output: Path | None = None
+    """Folder for `bounds.json`, which `validity.bounds` shows, and the truth of every run."""
+    users: int = Field(20, ge=2)
+    """Developers, the same with every engine (count)."""
+    engines: list[str] = Field(list(_ENGINES), min_length=1)
+    """Stand-ins beside the baseline and the engine `empty`."""
+    resamples: int = Field(2_000, ge=100)
+    """Resamples of the users behind an interval (count)."""
 
 
 class RunConfig(Config):
@@ -88,3 +127,6 @@ class RunConfig(Config):
     experiment: ExperimentConfig = ExperimentConfig()
     pretrain: PretrainConfig = PretrainConfig()
     compare: CompareConfig = CompareConfig()
+    calibrate: CalibrateConfig = CalibrateConfig()
+    bounds: BoundsConfig = BoundsConfig()
+    validity: ValidityConfig = ValidityConfig()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from echo_ray import data, models, schema
+from echo_ray import data, models, schema, sealed
 from echo_ray.cluster import running
 from echo_ray.config import Config
 from echo_ray.data import Manifest
@@ -22,7 +22,9 @@ from jobs.settings import RunConfig
 
 
 def folders(section: str, config: Config) -> tuple[Path, Path]:
-    """(input, output) of a stage. Raises ConfigError, naming the key, when one is not given or not there."""
+    """(input, output) of a stage. Raises ConfigError, naming the key, when one is not given or not there, and
+    for the sealed truth of a simulation.
+    """
     for key in ("input", "output"):
         if getattr(config, key) is None:
             raise ConfigError(f"{section}.{key} is not set: add {section}.{key}=FOLDER")
@@ -32,6 +34,7 @@ def folders(section: str, config: Config) -> tuple[Path, Path]:
         raise ConfigError(f"{section}.input={source} does not exist")
     if source.resolve() in (output.resolve(), *output.resolve().parents):
         raise ConfigError(f"{section}.output={output} lies in {section}.input={source}: name another folder")
+    sealed.refuse(source, f"{section}.input")
     return source, output
 
 

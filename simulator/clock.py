@@ -1,6 +1,6 @@
 """A virtual clock: timers in the order of their time, ties in the order in which they were set.
 
-Times are virtual milliseconds. Nothing sleeps; `pop` moves the clock to the next timer.
+Times are virtual milliseconds. Nothing sleeps; `pop` moves the clock.
 """
 
 import heapq
@@ -17,25 +17,23 @@ class Clock(Generic[T]):
         self.now_ms = now_ms
         self._heap: list[tuple[float, int, T]] = []
         self._sequence = itertools.count()
-        self._cancelled: set[int] = set()
 
-    def at(self, time_ms: float, payload: T) -> int:
-        """Set a timer and return its number, for `cancel`. A time in the past fires now."""
-        number = next(self._sequence)
-        heapq.heappush(self._heap, (max(time_ms, self.now_ms), number, payload))
-        return number
+    def at(self, time_ms: float, payload: T) -> None:
+        """Set a timer. A time in the past fires now."""
+        heapq.heappush(self._heap, (max(time_ms, self.now_ms), next(self._sequence), payload))
 
-    def cancel(self, number: int) -> None:
-        """Forget a timer that has not fired yet."""
-        self._cancelled.add(number)
+    def quiet(self, until_ms: float) -> bool:
+        """Whether no timer fires before `until_ms`."""
+        return not self._heap or self._heap[0][0] >= until_ms
 
-    def pop(self) -> T | None:
-        """Payload of the next timer, with the clock moved to it; None when no timer is set."""
-        while self._heap:
-            time_ms, number, payload = heapq.heappop(self._heap)
-            if number in self._cancelled:
-                self._cancelled.discard(number)
-                continue
-            self.now_ms = time_ms
-            return payload
-        return None
+    def pop(self, until_ms: float) -> T | None:
+        """Payload of the next timer before `until_ms`, with the clock moved to it.
+
+        None when there is none; the clock then stands at `until_ms`, unless that is infinite.
+        """
+        if self.quiet(until_ms):
+            if until_ms != float("inf"):
+                self.now_ms = until_ms
+            return None
+        self.now_ms, _, payload = heapq.heappop(self._heap)
+        return payload

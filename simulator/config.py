@@ -1,7 +1,8 @@
 """Settings of a simulation: who works, on what, in which editor, against which service.
 
-The acceptance policy and the typing model have no settings on purpose: their constants come from the
-specification and stay frozen (section 4, rule 2), so no run can tune the gain that it measures.
+The typing model has no settings on purpose: its constants come from the specification and from fits to
+recorded traces (section 3). The acceptance policy is named, never tuned: `policy` is one of the frozen
+rules, or a file that `calibrate` wrote (section 4, rule 2).
 """
 
 from typing import Literal
@@ -18,20 +19,27 @@ class SimulateConfig(Config):
 
     users: int = Field(40, ge=1)
     """Developers (count). The unit of randomisation and of every interval."""
-    sessions_per_user: int = Field(2, ge=1)
-    """Working sessions of one developer, at least 15 virtual minutes apart (count)."""
-    files_per_session: int = Field(4, ge=1)
-    """Files that a developer opens in a session (count)."""
-    items_per_file: int = Field(2, ge=1)
-    """At most this many work items (blanked pieces of code) are written per opened file (count)."""
+    days: int = Field(1, ge=1)
+    """Working days of each developer (count)."""
+    active_minutes: float = Field(80.0, gt=0, le=600)
+    """Median of a developer's active minutes per day, lognormal with a spread of 0.6 (virtual minutes;
+    section 3.3). The work of a day is planned for it before the day begins, the same for every model."""
     seed: int = 0
-    """Key of all draws: typing, gating, latency, acceptance, choice of work."""
+    """Key of all draws: traits, work, typing, gating, latency, acceptance."""
 
     sources: list[str] = Field(["deepspeed"], min_length=1)
     """Where the code comes from: folders, installed packages, git repositories (work tree, bare or
-    `.bundle`)."""
+    `.bundle`), Parquet files with the columns `repo`, `path`, `content`."""
     languages: list[str] = Field(["python"], min_length=1)
     """VS Code language identifiers to take from the sources, told by file extension."""
+    history_share: float = Field(0.7, ge=0, le=1)
+    """Share of the work that replays commits, where the source has a history; the rest writes pieces of
+    its files anew (section 3.2)."""
+    max_commits: int = Field(1_000, ge=1)
+    """Use at most this many commits of each repository, the newest first (count)."""
+    style: bool = True
+    """Each developer writes in a style of their own (names, quotes, commas, comments), so that nobody is
+    judged on the exact text of the repository (section 3.2)."""
     heldout_share: float = Field(0.3, gt=0, lt=1)
     """Share of source files kept for experiments; the others give experience. By hash of the path, the
     same for every seed, so an experiment never sees a file that a model has learned from."""
@@ -44,32 +52,46 @@ class SimulateConfig(Config):
     max_files: int = Field(2_000, ge=1)
     """Use at most this many files of each source, picked by hash of the path (count)."""
     min_intent_chars: int = Field(12, ge=1)
-    """Shorter work items are not offered (characters)."""
+    """Shorter work items cut from files are not offered (characters). Those of commits may be shorter."""
     max_intent_chars: int = Field(1_000, ge=1)
     """Longer work items are not offered (characters)."""
 
+    clients: dict[str, float] = Field({"default": 1.0}, min_length=1)
+    """Editor plug-ins by name and weight; each developer has one. `default` follows section 3.3; `copilot`,
+    `tabby`, `continue`, `llama.vim` behave as those do."""
     debounce_ms: float = Field(300.0, ge=0)
-    """The editor asks when no key came for this long (virtual milliseconds; section 3.3)."""
-    min_prompt_chars: int = Field(10, ge=0)
-    """The editor does not ask with a shorter prefix (characters; Copilot's rule, section 1.4)."""
+    """The plug-in `default` asks when no key came for this long (virtual milliseconds; section 3.3)."""
+    gate_scale: float = Field(1.9, gt=0)
+    """Factor on the share of opportunities at which `default` asks; the knob of requests per day
+    (section 3.7)."""
+    latency: Literal["drawn", "measured"] = "drawn"
+    """`drawn`: every request takes a virtual time from a table that all arms share, so that queueing caused
+    by the speed-up never leaks into behaviour. `measured`: developers live through the real time of the
+    service, for a service whose slowness is what is studied."""
     latency_median_ms: float = Field(280.0, gt=0)
-    """Median of the virtual latency, lognormal (milliseconds; section 3.3). Real latency never leaks into
-    behaviour."""
+    """Median of the drawn latency, lognormal (milliseconds; section 3.3)."""
     latency_sd: float = Field(0.45, ge=0)
-    """Standard deviation of the logarithm of the virtual latency (section 3.3)."""
+    """Standard deviation of the logarithm of the drawn latency (section 3.3)."""
     prefix_chars: int = Field(16_000, ge=1)
-    """Characters before the cursor that are sent. The default covers every admitted file."""
+    """Characters before the cursor that `default` sends. The default covers every admitted file."""
     suffix_chars: int = Field(16_000, ge=0)
-    """Characters after the cursor that are sent. The default covers every admitted file."""
+    """Characters after the cursor that `default` sends."""
+
+    policy: str = "p1"
+    """Acceptance policy: `p1` to `p5` (section 3.5), or a JSON file written by `calibrate`."""
+    trust_drift: bool = False
+    """Developers trust more after a good surprise and less after a bad one (section 3.5; sensitivity)."""
+    partial_share: float = Field(0.03, ge=0, le=1)
+    """Share of attended suggestions of which only the right beginning is taken (section 3.5 [A])."""
 
     model: str | None = None
     """`model` of the request body; null leaves it to the server."""
     max_tokens: int | None = Field(None, ge=1)
     """`max_tokens` of the request body; null leaves it to the server."""
     concurrency: int = Field(32, ge=1)
-    """Developers that work at the same time (count); also the most requests in flight."""
+    """Developers that one worker lets work at the same time (count); also its most requests in flight."""
     request_timeout_s: float = Field(60.0, gt=0)
-    """A request without an answer for this long counts as failed (real seconds)."""
+    """A request without an answer for this long stays unanswered (real seconds)."""
     attempts: int = Field(3, ge=1)
     """Tries per request when the service is unreachable or answers 429 or 503 (count)."""
     cancel_after_ms: float = Field(80.0, ge=0)
@@ -87,4 +109,6 @@ class SimulateConfig(Config):
                 f"simulate.min_intent_chars {self.min_intent_chars} exceeds "
                 f"max_intent_chars {self.max_intent_chars}"
             )
+        if min(self.clients.values()) < 0 or not sum(self.clients.values()):
+            raise ValueError("simulate.clients needs weights of 0 or more, one of them above 0")
         return self

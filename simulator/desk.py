@@ -1,298 +1,156 @@
-"""The desk of one developer: document, clock and completion plugin, and how they interleave (section 3.3).
+"""The desk of one developer: document, clock, draws, and the books in which everything is written.
 
-Between two keys the next key, the debounce, the answer, an acceptance, Esc and the persistence checks race
-on the virtual clock; `wait` runs that race. Methods that take virtual time or change the document are
-generators of `Ask` (answered with the proposal) and `Truth` (not answered).
-
-Our choices: a suggestion is judged once, in the first pause that leaves it 250 ms on screen; a rejection
-that takes longer than the planned pause delays the next key, and 30% of the others end with Esc [A].
-Not covered: partial acceptance, deferring, expiry after 10 s, states of attention (policy P2).
+A `Frame` is what the developer is writing: a text, where in the document it begins, and how much of it
+stands. Nothing here decides anything; `screen`, `writer` and `developer` do, in this order.
 """
 
-from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from echo_ray import rng
-from simulator import assistant, policy, typing_model
-from simulator.assistant import GATE, Ask, Ghost, Touch
+from simulator.clients import PROFILES, Plugin, Touch
 from simulator.clock import Clock
 from simulator.config import SimulateConfig
 from simulator.document import Document, Edit
+from simulator.drafts import Revision
 from simulator.draws import Draws
-from simulator.person import person
-from simulator.truth import Check, Detail, Tally, Truth, TruthKind
-from simulator.typing_model import Pause, Place
-from simulator.work import WorkItem
+from simulator.person import BREAK_MS, person
+from simulator.policy import Policy, State
+from simulator.steps import Answer, Ask, Report, Withdrawal
+from simulator.timers import Timer
+from simulator.truth import By, Detail, Tally, Truth, TruthKind
+from simulator.typing_model import Pause, dwell_ms
+from simulator.work.items import Plan
 
 T = TypeVar("T")
-Flow = Generator[Ask | Truth, str | None, T]
-
-PERSIST_S = (15, 30, 120, 300, 600)
-"""When the fate of accepted text is checked (section 3.4)."""
-ESC_SHARE = 0.3
-"""Rejections ended by Esc, of those decided before the next key [A]."""
-COUNTED_MS = 750.0
-"""Visible for this long, or accepted: the exposure counts for AR (section 3.6)."""
+Step = Ask | Report | Withdrawal | Truth
+Flow = Generator[Step, Answer | None, T]
 
 
-class _On(StrEnum):
-    KEY = "key"
-    DEBOUNCE = "debounce"
-    RESPONSE = "response"
-    ACCEPT = "accept"
-    ESCAPE = "escape"
-    PERSIST = "persist"
+@dataclass(slots=True)
+class Pending:
+    """A closing bracket that the editor put behind the cursor.
+
+    `text` is how the frame says it, with the line end and indentation before it, if any; `left` counts the
+    characters of the frame from its begin. `stands` is what stands behind the cursor now.
+    """
+
+    left: int
+    text: str
+    stands: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Timer:
-    on: _On
-    proposal: str = ""
-    key: tuple[rng.Key, ...] = ()
-    check: Check | None = None
+@dataclass(slots=True)
+class Frame:
+    """`text` is to be written at `base` of the document; `written` characters of it stand.
+
+    Outside slips and repairs the document is `head + text[:written] + pending + tail`, where the head is
+    `base` characters long and the pending closers stand innermost first.
+    """
+
+    key: str
+    base: int
+    text: str
+    written: int = 0
+    pending: list[Pending] = field(default_factory=list)
+    revisions: list[Revision] = field(default_factory=list)
+    nested: bool = False
+
+    @property
+    def left(self) -> int:
+        """Characters still to be written: the place on which draws hang, whatever was written before."""
+        return len(self.text) - self.written
+
+    @property
+    def rest(self) -> str:
+        """The text still to be written."""
+        return self.text[self.written :]
 
 
 class Desk:
-    """State of one developer between two keys. `Developer` adds what the developer wants."""
+    """State of one developer between two keys."""
 
-    def __init__(self, config: SimulateConfig, user: str, item: WorkItem) -> None:
+    def __init__(self, config: SimulateConfig, plan: Plan, policy: Policy) -> None:
         self.config = config
-        self.draws = Draws(config.seed, user)
-        self.person = person(self.draws)
-        self.clock: Clock[_Timer] = Clock(self.person.start_ms)
-        self.tally = Tally(user)
-        self.item = item
-        self.document = Document(item.before + item.after, len(item.before), item.language)
-        self.written = 0  # characters of the intent that stand in the document
-        self._touch: Touch | None = None
-        self._ghost: Ghost | None = None
-        self._exposures = 0
-        self._last_ts_ms = 0
+        self.plan = plan
+        self.policy = policy
+        self.draws = Draws(config.seed, plan.user)
+        self.person = person(self.draws, config.clients)
+        self.plugin = Plugin(PROFILES[self.person.client], config)
+        self.tally = Tally(plan.user, self.person.client)
+        self.item = plan.items[0]
+        self.document = Document("", 0, self.item.language)
+        self.frame = Frame("", 0, "")
+        self.state = State.NAV
+        self.touch: Touch | None = None
+        self.clock: Clock[Timer] = Clock(plan.shifts[0].start_ms)
+        self._seen: dict[tuple[str, str, int], int] = {}
         self._last_edit_ms: float | None = None
-        self._occurrences: Counter[tuple[str, int]] = Counter()
+        self._cursor: int | None = None  # where the last edit of this document ended
 
-    def open(self, item: WorkItem) -> Flow[None]:
-        """Begin with `item`: its document, the cursor in its hole."""
-        self.item, self.written = item, 0
-        self.document = Document(item.before + item.after, len(item.before), item.language)
-        self._occurrences.clear()
-        self._last_edit_ms = None
-        yield from self._landed()
+    def opened(self, document: Document) -> None:
+        """Another document is on the desk."""
+        self.document = document
+        self._cursor = None
 
-    def navigate(self, cursor: int) -> Flow[None]:
-        """Move the cursor, unless it is there."""
-        if cursor != self.document.cursor:
-            self.document.move(cursor)
-            yield from self._landed()
+    def nth(self, purpose: str) -> int:
+        """How often a draw for `purpose` was made here before; counts on."""
+        place = (purpose, self.frame.key, self.frame.left)
+        count = self._seen.get(place, 0)
+        self._seen[place] = count + 1
+        return count
 
-    def edited(self, edit: Edit, by: str, typed: int = 0) -> Flow[None]:
-        """Book one change of the document; `typed` keys put text into it."""
-        tally, now = self.tally, self.clock.now_ms
-        tally.edits += 1
-        tally.deletes += not edit.inserted
-        tally.typed_chars += typed
-        if self._last_edit_ms is not None:
-            tally.gaps += 1
-            tally.long_gaps += now - self._last_edit_ms >= 2000
-        self._last_edit_ms = now
-        self._touch = Touch.TYPED if edit.inserted else Touch.DELETED
-        yield self.truth(TruthKind.EDIT, at=edit.at, removed=edit.removed, inserted=edit.inserted, by=by)
-        if self._ghost and not self._ghost.follows(edit):
-            yield from self.drop_ghost("typed_over")
-        elif self._ghost and not self._ghost.text:
-            yield from self.drop_ghost("typed_through")
-
-    def wait(self, gap_ms: float, judging: bool = True) -> Flow[bool]:
-        """Let `gap_ms` pass before the next key; True when a suggestion was accepted instead of it.
-
-        `judging`: whether the user would take a suggestion now.
-        """
-        clock, begin_ms = self.clock, self.clock.now_ms
-        key = (clock.at(begin_ms + gap_ms, _Timer(_On.KEY)), begin_ms + gap_ms)
-        touch = self._touch
-        if self._ghost is not None:
-            key = yield from self._look(key, judging)
-        elif touch is not None and self.config.debounce_ms < gap_ms:
-            clock.at(begin_ms + self.config.debounce_ms, _Timer(_On.DEBOUNCE))
-            self._touch = None
-        while timer := clock.pop():
-            if timer.on in (_On.KEY, _On.ACCEPT):
-                break
-            if timer.on is _On.DEBOUNCE and touch is not None:
-                yield from self._opportunity(touch, key[1], judging)
-            elif timer.on is _On.RESPONSE:
-                yield from self._paint(timer)
-                key = yield from self._look(key, judging)
-            elif timer.on is _On.ESCAPE:
-                yield from self.drop_ghost("dismissed")
-            elif timer.check is not None:
-                yield timer.check.truth(self.clock.now_ms)
-        assert timer is not None  # the key or the acceptance always comes
-        passed_s = (clock.now_ms - begin_ms) / 1000
-        self.tally.active_s += passed_s if passed_s < typing_model.SESSION_BREAK_MS / 1000 else 0.0
-        if timer.on is _On.ACCEPT:
-            yield from self._accept()
-        return timer.on is _On.ACCEPT
-
-    def drop_ghost(self, how: str) -> Flow[None]:
-        """The suggestion on the screen, if any, goes."""
-        ghost, self._ghost = self._ghost, None
-        if ghost is None:
-            return
-        visible_ms = self.clock.now_ms - ghost.shown_ms
-        counted = how == "accepted" or visible_ms >= COUNTED_MS
-        self.tally.shown_750 += counted
-        self.tally.shown_chars += ghost.size if counted else 0
-        yield self.truth(
-            TruthKind.EXPOSURE_END,
-            exposure=ghost.exposure,
-            how=how,
-            visible_ms=round(visible_ms, 1),
-            counted=counted,
-            decided=ghost.decided,
-        )
-
-    def finish(self) -> Flow[None]:
-        """Checks of the last acceptances, which no key waits for; the documents are final."""
-        while timer := self.clock.pop():
-            if timer.check is not None:
-                yield timer.check.truth(self.clock.now_ms)
-
-    def key(self, purpose: str) -> tuple[rng.Key, ...]:
-        """Key of the next draw for `purpose` at this offset of the intent; the last part counts from 0."""
-        place = (purpose, self.written)
-        self._occurrences[place] += 1
-        return (purpose, self.item.key, self.written, self._occurrences[place] - 1)
-
-    def motor_ms(self) -> float:
-        """Time of one key that needs no thought."""
-        return typing_model.motor_ms(self.draws, self.person.speed, *self.key("motor"))
-
-    def notice_ms(self) -> float:
-        """Time to one key within a word, thought included."""
-        return typing_model.gap_ms(self.draws, self.person.speed, Place.WITHIN, *self.key("notice"))
+    def unit(self, purpose: str) -> float:
+        """The next uniform draw for `purpose` at this place."""
+        return self.draws.unit(purpose, self.frame.key, self.frame.left, self.nth(purpose))
 
     def dwell_ms(self, pause: Pause, purpose: str) -> float:
-        """Length of a pause between pieces of work."""
-        return typing_model.dwell_ms(self.draws, pause, purpose, *self.key(purpose))
+        """Length of the next pause for `purpose` at this place."""
+        frame = self.frame
+        return dwell_ms(self.draws, pause, purpose, frame.key, frame.left, self.nth(purpose))
+
+    def forget(self) -> None:
+        """A work item is done: its places never come again."""
+        self._seen.clear()
+        self.draws.forget()
 
     def truth(self, kind: TruthKind, **detail: Detail) -> Truth:
         """A truth event of now and here."""
-        return Truth(kind, self.clock.now_ms, self.tally.user, self.item.key, self.written, detail)
+        return Truth(kind, self.clock.now_ms, self.tally.user, self.item.key, self.frame.left, detail)
 
-    def _landed(self) -> Flow[None]:
-        self._touch = Touch.NAVIGATED
-        yield from self.drop_ghost("nav_away")
-        yield self.truth(TruthKind.NAV, cursor=self.document.cursor)
+    def enter(self, state: State) -> Flow[None]:
+        """Go over to another state."""
+        if state is not self.state:
+            self.state = state
+            yield self.truth(TruthKind.STATE, state=state.value)
 
-    def _opportunity(self, touch: Touch, key_at_ms: float, judging: bool) -> Flow[None]:
-        """The debounce ran out: perhaps a request, and the answer's timer unless the key comes first."""
-        key, tally, now = self.key("ask"), self.tally, self.clock.now_ms
-        where = assistant.situation(self.document, touch, self.item.language)
-        draw = self.draws.unit("gate", *key)
-        tally.opportunities += 1
-        yield self.truth(
-            TruthKind.OPPORTUNITY, situation=where, gate_share=GATE[where], gate_draw=draw, occurrence=key[-1]
+    def book(self, edit: Edit, by: By, typed: int = 0) -> Truth:
+        """Enter one change of the document; `typed` characters of it were keys that put text."""
+        tally, now = self.tally, self.clock.now_ms
+        tally.edits += 1
+        tally.keys += 1
+        tally.deletes += not edit.inserted
+        tally.removed_chars += len(edit.removed)
+        tally.typed_chars += typed
+        if by is By.PASTE:
+            tally.pastes += 1
+            tally.pasted_chars += len(edit.inserted)
+        elif by is not By.ACCEPT:
+            tally.auto_chars += len(edit.inserted) - typed
+        tally.undos += by is By.UNDO
+        if self._last_edit_ms is not None:
+            gap_ms = now - self._last_edit_ms
+            tally.gaps += 1
+            tally.gaps_2s += gap_ms >= 2_000
+            tally.gaps_15s += gap_ms >= 15_000
+            tally.gaps_180s += gap_ms >= 180_000
+            tally.active_s += gap_ms / 1000 if gap_ms < BREAK_MS else 0.0
+        self._last_edit_ms = now
+        if self._cursor is not None and self._cursor not in (edit.at, edit.at + len(edit.removed)):
+            tally.jumps += 1
+        self._cursor = edit.at + len(edit.inserted)
+        self.touch = Touch.TYPED if edit.inserted else Touch.DELETED
+        self.plugin.keyed(now)
+        return self.truth(
+            TruthKind.EDIT, at=edit.at, removed=edit.removed, inserted=edit.inserted, by=by.value
         )
-        if draw >= GATE[where] or self.document.cursor < self.config.min_prompt_chars:
-            return
-        latency_ms = self.draws.lognormal(
-            self.config.latency_median_ms, self.config.latency_sd, "latency", *key
-        )
-        cancelled = now + latency_ms >= key_at_ms
-        self._last_ts_ms = max(self._last_ts_ms + 1, int(now))
-        tally.requests += 1
-        tally.cancelled += cancelled
-        tally.requests_by_situation[where] = tally.requests_by_situation.get(where, 0) + 1
-        yield self.truth(
-            TruthKind.REQUEST,
-            request_ts_ms=self._last_ts_ms,
-            cancelled=cancelled,
-            latency_ms=round(latency_ms, 1),
-            judging=judging,
-            intent=self.item.intent[self.written :],
-        )
-        proposal = yield assistant.ask(
-            self.document,
-            self.config,
-            user=tally.user,
-            session=f"{tally.user}-{self.item.session}",
-            file=self.item.file,
-            language=self.item.language,
-            ts_ms=self._last_ts_ms,
-            cancelled=cancelled,
-        )
-        if cancelled:
-            return
-        if proposal is None or not proposal.strip():
-            tally.silent += 1
-            return
-        tally.answered += 1
-        self.clock.at(now + latency_ms, _Timer(_On.RESPONSE, proposal=proposal, key=key))
-
-    def _paint(self, timer: _Timer) -> Flow[None]:
-        self._exposures += 1
-        self.tally.shown += 1
-        self._ghost = Ghost(
-            self._exposures, timer.key, timer.proposal, len(timer.proposal), self.clock.now_ms
-        )
-        yield self.truth(TruthKind.SHOWN, exposure=self._exposures, proposal=timer.proposal)
-
-    def _look(self, key: tuple[int, float], judging: bool) -> Flow[tuple[int, float]]:
-        """The user sees the suggestion until the key at `key[1]`; the key that comes then."""
-        ghost, now = self._ghost, self.clock.now_ms
-        assert ghost is not None  # there is a suggestion whenever this is called
-        number, key_at_ms = key
-        if ghost.decided or not judging or key_at_ms - ghost.shown_ms < policy.MIN_VISIBLE_MS:
-            return key
-        ghost.decided = True
-        mode = policy.mode(self.draws.unit("mode", self.item.key))
-        verdict = policy.decide(
-            ghost.text,
-            self.item.intent[self.written :],
-            self.person.taste,
-            mode,
-            self.draws.unit("accept", *ghost.key),
-        )
-        self.tally.decided += 1
-        yield self.truth(
-            TruthKind.DECISION,
-            exposure=ghost.exposure,
-            asked_offset=ghost.key[-2],
-            occurrence=ghost.key[-1],
-            accept=verdict.accept,
-            p_accept=verdict.p_accept,
-            u_draw=verdict.u_draw,
-            chars=verdict.chars,
-            distance=verdict.distance,
-            matched=verdict.matched,
-            mode=verdict.mode,
-        )
-        if verdict.accept:
-            self.clock.cancel(number)
-            take_s = policy.accept_s(verdict.chars, self.draws.normal("accept time", *ghost.key))
-            return self.clock.at(now + 1000 * take_s, _Timer(_On.ACCEPT)), now + 1000 * take_s
-        done_at_ms = now + 1000 * policy.reject_s(self.draws.normal("reject time", *ghost.key))
-        if done_at_ms >= key_at_ms:
-            self.clock.cancel(number)
-            return self.clock.at(done_at_ms, _Timer(_On.KEY)), done_at_ms
-        if self.draws.unit("esc", *ghost.key) < ESC_SHARE:
-            self.clock.at(done_at_ms, _Timer(_On.ESCAPE))
-        return key
-
-    def _accept(self) -> Flow[None]:
-        ghost = self._ghost
-        assert ghost is not None  # an acceptance is only scheduled with a suggestion on the screen
-        yield from self.drop_ghost("accepted")
-        self.tally.accepted += 1
-        self.tally.accepted_chars += len(ghost.text)
-        yield self.truth(TruthKind.ACCEPTED, exposure=ghost.exposure, chars=len(ghost.text))
-        for after_s in PERSIST_S:
-            check = Check(
-                self.document, self.tally.user, self.item.key, ghost.exposure, len(ghost.text), after_s
-            )
-            self.clock.at(self.clock.now_ms + 1000 * after_s, _Timer(_On.PERSIST, check=check))
-        yield from self.edited(self.document.insert(ghost.text, ghost.exposure), "accept")

@@ -1,155 +1,171 @@
-"""One developer at work: writes the items one after another and asks for completions (section 3).
+"""One developer at work: sessions, files, work items, one after another (section 3).
 
-`Developer.run` yields `Ask` and is sent the proposal (text, or None), and yields `Truth`, for which the
-answer is ignored. It knows no arm, no network and no real time.
+`Developer.run` yields `Ask` and is sent an `Answer`, and yields `Report`, `Withdrawal` and `Truth`, for which
+the answer is ignored. It knows no arm, no network and no real time.
 
-Invariants: outside slips, false starts and repairs the document is `before + intent[:written] + after`
-(plus automatic white space on a blank line); at the end of an item it is the intended text; request time
-stamps increase strictly.
-Our choice: while a slip, a false start or a repair stands, the user does not judge what appears.
-Not covered: jumps while writing (.109 of edits in the traces), late edits to accepted text, uncorrected
-typos, pastes, undo; a file that is opened again later starts from its original text.
+Invariants: outside slips and repairs the document is what stood before + what is written of the draft +
+brackets that wait + what stands behind; at the end of an item it is the intended text, but for equivalent
+variants that a lenient user keeps; request time stamps increase strictly.
+Not covered: a file that is opened again later starts from the text of its commit, not from what was left.
 """
 
-import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-from echo_ray import text as texts
-from simulator import distance, typing_model
+from simulator import drafts, typing_model
 from simulator.config import SimulateConfig
-from simulator.desk import Desk, Flow
-from simulator.truth import Tally, TruthKind
-from simulator.typing_model import Place
-from simulator.work import WorkItem
+from simulator.desk import Flow, Frame
+from simulator.document import Document
+from simulator.drafts import Why
+from simulator.person import BREAK_MS
+from simulator.policy import Policy, State
+from simulator.truth import By, Tally, TruthKind
+from simulator.typing_model import dwell_ms
+from simulator.work.items import Plan, WorkItem
+from simulator.writer import Writer
 
-_STROKES = re.compile(r"\n[ \t]*|[ \t]{2,}|\t|.", re.DOTALL)
-_SELECT_CHARS = 4  # longer deletions are one selection, shorter ones single backspaces (P90 of runs is 3)
+
+@dataclass(slots=True)
+class _Kept:
+    """A variant that stands in the open document: where the plan has its text, and how much longer it is."""
+
+    start: int
+    stop: int
+    grown: int
 
 
-class Developer(Desk):
-    """`user` writing `items`, at least one. Holds the state of one run; use it once."""
+class Developer(Writer):
+    """`plan.user` working through `plan`. Holds the state of one run; use it once."""
 
-    def __init__(self, config: SimulateConfig, user: str, items: Sequence[WorkItem]) -> None:
-        super().__init__(config, user, items[0])
-        self._items = items
-        self._thinking_ms = 0.0  # before the item's first key
-        self._others: list[str] = []  # lines of the file for false starts
+    def __init__(self, config: SimulateConfig, plan: Plan, policy: Policy) -> None:
+        super().__init__(config, plan, policy)
+        self.lines = []
+        self._kept: list[_Kept] = []
+        self._before = 0  # suggestions shown before this item
 
     def run(self) -> Flow[Tally]:
         """All items in order; the return value is the tally."""
+        tally, begin_ms = self.tally, self.clock.now_ms
         previous: WorkItem | None = None
-        for item in self._items:
-            yield from self._arrive(item, previous)
-            yield from self._write()
+        for item in self.plan.items:
+            self.item = item
+            if previous is None or item.session != previous.session:
+                yield from self._sit_down(item, previous is None)
+            opens = previous is None or item.visit != previous.visit
+            yield from self._arrive(
+                item, opens, same_session=previous is not None and item.session == previous.session
+            )
+            yield from self.write()
             yield from self._leave()
             previous = item
-        self.tally.virtual_s = (self.clock.now_ms - self.person.start_ms) / 1000
+        tally.days = len({shift.day for shift in self.plan.shifts})
+        tally.virtual_s = (self.clock.now_ms - begin_ms) / 1000
         yield from self.finish()
-        return self.tally
+        return tally
 
-    def _arrive(self, item: WorkItem, previous: WorkItem | None) -> Flow[None]:
-        if previous is not None and item.session != previous.session:
-            pause_ms = self.dwell_ms(typing_model.BREAK, "break") + typing_model.SESSION_BREAK_MS
-            yield from self.wait(pause_ms, judging=False)
-        elif previous is not None and item.visit != previous.visit:
-            yield from self.wait(self.dwell_ms(typing_model.LOOKUP, "lookup"), judging=False)
-        yield from self.open(item)
-        if previous is None or item.session != previous.session:
-            yield self.truth(TruthKind.SESSION_START, session=item.session)
-        if previous is None or item.visit != previous.visit:
-            yield self.truth(TruthKind.FILE_SWITCH, file=item.file, language=item.language)
-        self._thinking_ms = self.dwell_ms(typing_model.PLAN, "plan")
-        self._others = [line.strip() for line in item.before.split("\n") if len(line.strip()) > 3]
+    def _sit_down(self, item: WorkItem, first: bool) -> Flow[None]:
+        """A session begins when it is planned, and at least a quarter of an hour after the one before."""
+        shift = next(shift for shift in self.plan.shifts if shift.number == item.session)
+        if not first:
+            begin_ms = max(shift.start_ms, self.clock.now_ms + BREAK_MS)
+            yield from self.wait(begin_ms - self.clock.now_ms, judging=False)
+        self.tally.sessions += 1
+        yield self.truth(TruthKind.SESSION_START, session=item.session, day=shift.day)
 
-    def _write(self) -> Flow[None]:
-        intent = self.item.intent
-        while self.written < len(intent):
-            place = typing_model.place(intent, self.written)
-            key = self.key("stroke")
-            gap_ms = self._thinking_ms + typing_model.gap_ms(self.draws, self.person.speed, place, *key)
-            self._thinking_ms = 0.0
-            if (yield from self.wait(gap_ms)):
-                yield from self._repair()
-            elif wrong := self._stumble(place):
-                yield from self._take_back(wrong)
-            else:
-                yield from self._type()
+    def _arrive(self, item: WorkItem, opens: bool, same_session: bool) -> Flow[None]:
+        """Open the file if it is another one, go to the place, take away what is in the way."""
+        self.frame = Frame(item.key, 0, item.intent)
+        self._before, self.varied = self.exposures, False
+        base = len(item.before)
+        if opens:
+            if same_session:
+                yield from self.enter(State.LOOKUP)
+                yield from self.wait(self.dwell_ms(typing_model.LOOKUP, "lookup"), judging=False)
+            self._kept.clear()
+            self.opened(Document(item.before + item.removed + item.after, 0, item.language))
+            yield self.truth(
+                TruthKind.FILE_SWITCH,
+                file=item.file,
+                repository=item.repository,
+                language=item.language,
+                chars=len(self.document.text),
+            )
+        base += yield from self._past_variants(item)
+        yield self.truth(
+            TruthKind.ITEM_START,
+            item_kind=item.kind.value,
+            removes=len(item.removed),
+            writes=len(item.intent),
+        )
+        yield from self.enter(State.NAV)
+        self.frame.base = base
+        yield from self.navigate(base + len(item.removed))
+        if item.removed:
+            yield from self.enter(State.DELETE)
+            yield from self.wait(self.dwell_ms(typing_model.PLAN, "plan"), judging=False)
+            yield from self.delete(len(item.removed))
+        else:
+            self.thinking_ms = self.dwell_ms(typing_model.PLAN, "plan")
+        yield from self.enter(State.PLAN)
+        self.lines = drafts.others(item.before, item.removed, item.after)
+        left = self.document.left
+        self.frame.text, self.frame.revisions = drafts.draft(
+            self.draws, item.key, item.intent, self.lines, item.language, not left or left[-1] == "\n"
+        )
 
     def _leave(self) -> Flow[None]:
-        while (yield from self.wait(self.dwell_ms(typing_model.PLAN, "leave"))):
-            yield from self._repair()  # nothing was left to write: all of it goes
-        yield from self.drop_ghost("nav_away")
-        item = self.item
-        assert self.document.text == item.before + item.intent + item.after
-        self.tally.items += 1
-        self.tally.retained_chars += self.document.accepted_alive()
-        yield self.truth(TruthKind.COMMIT, chars=len(item.intent))
+        """Run it, perhaps; repair what that shows; look at it once more."""
+        frame, item = self.frame, self.item
+        unseen = [revision for revision in frame.revisions if revision.why is Why.UNSEEN]
+        if unseen or self.unit("run") < typing_model.RUN.share:
+            yield from self.enter(State.RUN)
+            run_ms = dwell_ms(self.draws, typing_model.RUN, "run time", frame.key, 0, 0)
+            yield from self._pause(run_ms)
+            yield self.truth(TruthKind.RUN, seconds=round(run_ms / 1000, 1))
+        while frame.revisions:
+            yield from self.revise(frame.revisions[0])
+        yield from self.enter(State.PLAN)
+        yield from self._pause(self.dwell_ms(typing_model.PLAN, "leave"))
+        document, kept = self.document, self.varied
+        assert kept or frame.text == item.intent
+        assert not frame.left
+        assert not frame.pending
+        assert document.text.startswith(frame.text, frame.base)
+        if kept:
+            start = len(item.before)
+            self._kept.append(_Kept(start, start + len(item.intent), len(frame.text) - len(item.intent)))
+        tally = self.tally
+        tally.items += 1
+        tally.retained_chars += document.accepted_alive(self._before)
+        yield self.truth(TruthKind.COMMIT, chars=len(item.intent), kept=frame.text if kept else None)
+        self.forget()
 
-    def _stumble(self, place: Place) -> str:
-        """What is typed instead of the right key; at most once per offset of the intent."""
-        key = self.key("stumble")
-        if key[-1]:
-            return ""
-        if place is Place.LINE_START:
-            wrong = typing_model.false_start(self.draws, self._others, *key)
-            if wrong:
-                return wrong
-        return typing_model.slip(self.draws, self.item.intent, self.written, *key)
+    def _pause(self, gap_ms: float) -> Flow[None]:
+        """Time passes; a suggestion that is taken meanwhile is put right at once."""
+        while (taking := (yield from self.wait(gap_ms))) is not None:
+            yield from self.take(taking)
+            yield from self.write()
 
-    def _type(self) -> Flow[None]:
-        """The next right key: Enter with its indentation, Tab, or a character."""
-        intent, at = self.item.intent, self.written
-        if intent[at] != "\n":
-            match = _STROKES.match(intent, at)
-            assert match is not None  # the pattern matches any character
-            self.written += len(match.group())
-            yield from self.edited(self.document.insert(match.group()), "key", typed=1)
-            return
-        line = intent[at + 1 :].split("\n", 1)[0]
-        edit = self.document.newline()
-        indent, wanted = edit.inserted[1:], texts.indent_of(line)
-        # On a blank line the automatic indentation stays until the next Enter takes it away.
-        right = texts.common_prefix(indent, wanted) if line else 0
-        self.written += 1 + right
-        yield from self.edited(edit, "key", typed=1)
-        if line and right < len(indent):
-            yield from self.wait(self.motor_ms(), judging=False)
-            yield from self.edited(self.document.backspace(len(indent) - right), "dedent")
+    def _past_variants(self, item: WorkItem) -> Flow[int]:
+        """How far variants kept earlier in the document have moved the place of `item`.
 
-    def _take_back(self, wrong: str) -> Flow[None]:
-        """Type what was not meant, notice, delete it."""
-        for index, char in enumerate(wrong):
-            if index:
-                yield from self.wait(self.motor_ms(), judging=False)
-            yield from self.edited(self.document.insert(char), "slip", typed=1)
-        yield from self.wait(self.notice_ms(), judging=False)
-        yield from self._delete(len(wrong))
-
-    def _repair(self) -> Flow[None]:
-        """After an acceptance: the fewest edits from what stands there to a cut of the intent."""
-        start = len(self.item.before) + self.written
-        actual, rest = self.document.text[start : self.document.cursor], self.item.intent[self.written :]
-        cut, _ = distance.best_cut(actual, rest)
-        ops = distance.edit_script(actual, rest[:cut])
-        if ops:
-            yield from self.wait(self.dwell_ms(typing_model.FIX, "fix"), judging=False)
-        shift = 0
-        for op in ops:
-            yield from self.navigate(start + shift + op.stop)
-            if op.stop > op.start:
-                yield from self.wait(self.notice_ms(), judging=False)
-                yield from self._delete(op.stop - op.start)
-            for stroke in _STROKES.findall(op.text):
-                yield from self.wait(self.motor_ms(), judging=False)
-                yield from self.edited(self.document.insert(stroke), "fix", typed=1)
-            shift += len(op.text) - (op.stop - op.start)
-        yield from self.navigate(start + cut)
-        self.written += cut
-
-    def _delete(self, count: int) -> Flow[None]:
-        """Backspaces before the cursor, or one selection."""
-        size = 1 if count < _SELECT_CHARS else count
-        for index in range(count // size):
-            if index:
-                yield from self.wait(self.motor_ms(), judging=False)
-            yield from self.edited(self.document.backspace(size), "delete")
+        A variant that the item is about is first put back to what the plan has there.
+        """
+        start, stop = len(item.before), len(item.before) + len(item.removed)
+        moved = 0
+        for kept in list(self._kept):
+            if kept.stop <= start and not kept.stop == kept.start == start:
+                moved += kept.grown
+            elif kept.start < stop or kept.start < start:
+                planned = (item.before + item.removed + item.after)[kept.start : kept.stop]
+                at = kept.start + moved
+                yield from self.navigate(at)
+                stands = kept.stop - kept.start + kept.grown
+                edit = self.document.replace(at, at + stands, planned)
+                yield from self.edited(edit, By.REVISE, typed=len(planned))
+                self._kept.remove(kept)
+        grown = len(item.intent) - len(item.removed)
+        for kept in self._kept:
+            if kept.start >= stop:
+                kept.start += grown
+                kept.stop += grown
+        return moved

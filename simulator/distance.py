@@ -97,3 +97,23 @@ def edit_script(source: str, target: str) -> list[Op]:
                 j -= 1
         ops.append(Op(lead + i, lead + stop, b[j:end]))
     return ops[::-1]
+
+
+def levenshtein(source: str, target: str) -> int:
+    """Edit distance between two whole texts."""
+    return cut_distances(source, target)[-1]
+
+
+def common_words(suggestion: str, text: str) -> str:
+    """The whole words with which both texts begin; "" when not even one word, or all of the suggestion."""
+    size = common_prefix(suggestion, text)
+    if size == len(suggestion):
+        return ""
+    while size and _inside_word(suggestion, size):
+        size -= 1
+    return suggestion[:size] if suggestion[:size].strip() else ""
+
+
+def _inside_word(text: str, at: int) -> bool:
+    before, after = text[at - 1], text[at]
+    return (before.isalnum() or before == "_") and (after.isalnum() or after == "_")

@@ -1,9 +1,9 @@
 """An editor document with one cursor: the only place where simulated text changes.
 
 Every change returns the `Edit` that describes it, so the edits of a document replay to its text. Each
-character remembers where it came from, which is how accepted characters are followed until the end.
-Offsets are characters. Not covered: selections that stay, several cursors, undo, bracket auto-close
-(section 3.2 has it on; here every bracket is typed).
+character remembers where it came from, and spans of accepted text move with the edits around them, which is
+how accepted characters are followed until the end. The editor closes brackets and quotes and indents by
+itself (section 3.2). Offsets are characters. Not covered: selections that stay, several cursors.
 """
 
 from array import array
@@ -16,7 +16,11 @@ ORIGINAL = 0
 TYPED = -1
 """Origin of characters that the user typed."""
 AUTO = -2
-"""Origin of white space that the editor inserted after Enter. Exposures have positive numbers."""
+"""Origin of what the editor inserted by itself: white space after Enter, closing brackets and quotes."""
+PASTED = -3
+"""Origin of pasted characters. Exposures have positive numbers."""
+CLOSERS = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'", "`": "`"}
+"""What the editor puts behind the cursor when the key is typed."""
 
 _OPENERS = ("(", "[", "{")
 _PYTHON_DEDENTS = ("return", "pass", "raise", "break", "continue")
@@ -31,6 +35,30 @@ class Edit:
     inserted: str
 
 
+class Span:
+    """A piece of a document that moves with the edits around it; text inserted at its borders is outside."""
+
+    __slots__ = ("start", "stop")
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start = start
+        self.stop = stop
+
+    def moved(self, at: int, end: int, size: int) -> None:
+        """`size` characters took the place of `[at, end)`."""
+        if at >= self.stop and not at < self.start:
+            return
+        delta = size - (end - at)
+        if end <= self.start:
+            self.start += delta
+            self.stop += delta
+        elif at < self.start:
+            self.start = at + size
+            self.stop = max(self.stop + delta, self.start)
+        else:
+            self.stop = at + size if end > self.stop else self.stop + delta
+
+
 class Document:
     """Text, cursor, and the origin of every character."""
 
@@ -39,7 +67,8 @@ class Document:
         self.cursor = cursor
         self._python = language == "python"
         self._unit = indent_unit(text)
-        self._origin = array("l", [ORIGINAL]) * len(text)
+        self._origin = array("i", [ORIGINAL]) * len(text)
+        self._spans: list[Span] = []
         self._low, self._tail = len(text), len(text)  # edits happened in [low, len - tail)
 
     @property
@@ -65,18 +94,31 @@ class Document:
         edit = Edit(start, self.text[start:stop], text)
         self._low, self._tail = min(self._low, start), min(self._tail, len(self.text) - stop)
         self.text = self.text[:start] + text + self.text[stop:]
-        self._origin[start:stop] = array("l", [origin]) * len(text)
+        self._origin[start:stop] = array("i", [origin]) * len(text)
         self.cursor = start + len(text)
+        for span in self._spans:
+            span.moved(start, stop, len(text))
         return edit
+
+    def span(self, start: int, stop: int) -> Span:
+        """Follow `[start, stop)` from now on."""
+        self._spans.append(Span(start, stop))
+        return self._spans[-1]
+
+    def behind(self, count: int) -> None:
+        """The editor put the last `count` characters by itself; the cursor goes before them."""
+        self._automatic(self.cursor - count, self.cursor)
+        self.cursor -= count
 
     def move(self, cursor: int) -> None:
         """Navigate; no text changes."""
         self.cursor = cursor
 
-    def newline(self) -> Edit:
+    def newline(self, outer: str = "") -> Edit:
         """Enter: a line break and the indentation that an editor adds by itself.
 
-        As VS Code does, a line that holds nothing but automatic white space is emptied.
+        As VS Code does, a line that holds nothing but automatic white space is emptied. `outer`, a line
+        break and indentation, is put behind the cursor: Enter between two brackets.
         """
         line = texts.current_line(self.left)
         start = self.cursor - len(line)
@@ -84,25 +126,21 @@ class Document:
         blank_auto = bool(line) and not line.strip() and AUTO in self._origin[start : self.cursor]
         if not blank_auto:
             start = self.cursor
-        edit = self.replace(start, self.cursor, "\n" + indent)
-        for index in range(self.cursor - len(indent), self.cursor):
-            self._origin[index] = AUTO
+        edit = self.replace(start, self.cursor, "\n" + indent + outer)
+        self._automatic(self.cursor - len(indent) - len(outer), self.cursor)
+        self.cursor -= len(outer)
         return edit
+
+    def _automatic(self, start: int, stop: int) -> None:
+        self._origin[start:stop] = array("i", [AUTO]) * (stop - start)
 
     def alive(self, origin: int) -> int:
         """Number of characters that came from `origin`, other than `ORIGINAL`, and still stand."""
         return self._edited_origins().count(origin)
 
-    def accepted_alive(self) -> int:
-        """Number of characters that came from accepted suggestions and still stand."""
-        return sum(origin > ORIGINAL for origin in self._edited_origins())
-
-    def unbroken(self, origin: int) -> bool:
-        """Whether the characters of `origin` still stand in one piece."""
-        origins = self._edited_origins()
-        count = origins.count(origin)
-        first = origins.index(origin) if count else 0
-        return count > 0 and origins[first : first + count].count(origin) == count
+    def accepted_alive(self, after: int = 0) -> int:
+        """Number of characters that came from accepted suggestions above number `after` and still stand."""
+        return sum(origin > after for origin in self._edited_origins())
 
     def _edited_origins(self) -> "array[int]":
         return self._origin[self._low : len(self.text) - self._tail]

@@ -1,112 +1,99 @@
-"""A small real completion server on loopback, for tests and for measuring the simulator alone.
+"""A small real completion server on loopback over any engine, and a driver without a network.
 
-It speaks the same HTTP as the gateway and keeps what a gateway would log, one row per request in the
-production schema, aborted ones with `delivered` false. What it answers is a plain function of prefix and
-suffix: `oracle`, `empty`, `wrong`, `ngram`. None of them is a model to compare results with.
+`serving` is for tests and for measuring the simulator alone: it speaks the same HTTP as the gateway and
+keeps what a gateway would log, one row per request in the production schema, aborted ones with `delivered`
+false. Over HTTP an engine sees what was sent and no intent; `Remembering` gives it back to the oracle's
+family from asks that were seen before. Not covered: the gateway's streaming, arms and refusals.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from aiohttp import web
 
-from echo_ray import rng, schema
-from simulator.assistant import Ask
-from simulator.developer import Developer
+from echo_ray import schema
+from echo_ray.schema import Kind
+from simulator.engines import Engine
+from simulator.steps import Answer, Ask, Report, Withdrawal
 from simulator.truth import Tally, Truth
-from simulator.work import WorkItem
 
-Behaviour = Callable[[str, str], str]
-"""Proposal for (prefix, suffix)."""
-
-
-def empty(prefix: str, suffix: str) -> str:
-    """Silence, always."""
-    return ""
+Step = Ask | Report | Withdrawal | Truth
+_UNANSWERED_S = 3_600.0  # longer than any client waits
 
 
-def oracle(items: Iterable[WorkItem], max_lines: int = 1) -> Behaviour:
-    """Knows the work: the rest of the line, or the next line at a line's end; then silence.
+class Works(Protocol):
+    """A developer: yields steps, is sent an answer after each ask, and returns a tally."""
 
-    Answers "" when the prefix is not on the way to an intent (a slip stands).
-    """
-    by_suffix: dict[str, list[WorkItem]] = {}
-    for item in items:
-        by_suffix.setdefault(item.after, []).append(item)
-
-    def behave(prefix: str, suffix: str) -> str:
-        for item in by_suffix.get(suffix, []):
-            typed = prefix[len(item.before) :]
-            if prefix.startswith(item.before) and item.intent.startswith(typed):
-                rest = item.intent[len(typed) :]
-                start = len(rest) - len(rest.lstrip("\n"))
-                return rest[:start] + "\n".join(rest[start:].split("\n")[:max_lines])
-        return ""
-
-    return behave
+    def run(self) -> Generator[Step, Answer | None, Tally]:
+        """The whole work."""
 
 
-def wrong(texts: list[str], seed: int = 0) -> Behaviour:
-    """A line of some text, chosen without looking at the context."""
-    lines = [line.strip() for text in texts for line in text.split("\n") if len(line.strip()) > 8]
+class Driven(NamedTuple):
+    """What one developer did, in order."""
 
-    def behave(prefix: str, suffix: str) -> str:
-        return rng.choice(lines, seed, prefix[-200:], len(prefix))
-
-    return behave
-
-
-def ngram(texts: Iterable[str], order: int = 8, max_chars: int = 60) -> Behaviour:
-    """Continues with the character that followed the last `order` characters most recently in `texts`."""
-    following: dict[str, str] = {}
-    for text in texts:
-        for index in range(order, len(text)):
-            following[text[index - order : index]] = text[index]
-
-    def behave(prefix: str, suffix: str) -> str:
-        context, out = prefix[-order:], ""
-        while len(out) < max_chars and (char := following.get(context)) and not (out and char == "\n"):
-            out += char
-            context = context[1:] + char
-        return out
-
-    return behave
+    tally: Tally
+    asks: list[Ask]
+    truths: list[Truth]
+    reports: list[Report | Withdrawal]
 
 
-def drive(developer: Developer, behaviour: Behaviour) -> tuple[Tally, list[Ask], list[Truth]]:
-    """One developer's whole work answered in place, without a network."""
-    flow, asks, truths = developer.run(), list[Ask](), list[Truth]()
-    answer: str | None = None
+def drive(developer: Works, engine: Engine) -> Driven:
+    """One developer's whole work answered in place; cancelled asks get no text, as over a network."""
+    flow = developer.run()
+    asks, truths, reports = list[Ask](), list[Truth](), list[Report | Withdrawal]()
+    answer: Answer | None = None
     while True:
         try:
             step = flow.send(answer)
         except StopIteration as stop:
             tally: Tally = stop.value
-            return tally, asks, truths
+            return Driven(tally, asks, truths, reports)
         answer = None
         if isinstance(step, Ask):
             asks.append(step)
-            answer = behaviour(step.prefix, step.suffix)
-        else:
+            answer = Answer(None if step.cancelled else engine.complete(step), model=engine.version)
+        elif isinstance(step, Truth):
             truths.append(step)
+        else:
+            reports.append(step)
+
+
+class Remembering:
+    """`engine` behind HTTP with the intents of `asks`, for instance those of `drive` with the same engine.
+
+    An ask is known by its user, prefix and suffix; one that was never seen keeps its empty intent.
+    """
+
+    def __init__(self, engine: Engine, asks: Iterable[Ask]) -> None:
+        self.name, self.version = engine.name, engine.version
+        self._engine = engine
+        self._intents = {(ask.user, ask.prefix, ask.suffix): ask.intent for ask in asks}
+
+    def complete(self, ask: Ask) -> str | None:
+        """The engine's answer."""
+        intent = self._intents.get((ask.user, ask.prefix, ask.suffix), ask.intent)
+        return self._engine.complete(replace(ask, intent=intent))
 
 
 @dataclass
 class Double:
-    """A running server: its address and what it logged (`schema.REQUEST` rows, in the order of ends)."""
+    """A running server: its address and what it logged, in the order of arrival."""
 
-    behaviour: Behaviour
+    engine: Engine
     delay_s: float
     """Real seconds before it answers."""
     fail_first: int = 0
     """Answer status 503 to this many requests first."""
     url: str = ""
     records: list[dict[str, Any]] = field(default_factory=list)
+    """`schema.REQUEST` rows."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    """Lifecycle events as they were posted."""
 
     async def complete(self, request: web.Request) -> web.Response:
         """`POST /v1/completions`."""
@@ -115,10 +102,14 @@ class Double:
             return web.Response(status=503, text="busy")
         body = orjson.loads(await request.read())
         record = _record(request, body, len(self.records))
+        record["model"] = self.engine.version
         self.records.append(record)
         if self.delay_s:
             await asyncio.sleep(self.delay_s)  # a closed connection cancels this handler here
-        text = self.behaviour(body["prompt"], body["suffix"])
+        text = self.engine.complete(_ask(record))
+        if text is None:
+            await asyncio.sleep(_UNANSWERED_S)
+            return web.Response(status=504)
         record |= {"proposal": text, "delivered": True, "latency_ms": 1000 * self.delay_s}
         reply = {
             "id": record["request_id"],
@@ -129,17 +120,25 @@ class Double:
         }
         return web.Response(body=orjson.dumps(reply), content_type="application/json")
 
+    async def told(self, request: web.Request) -> web.Response:
+        """`POST /v1/echo/events`: one event, a list, or `{"events": [...]}`."""
+        body = orjson.loads(await request.read())
+        events = body.get("events", [body]) if isinstance(body, dict) else body
+        self.events += events
+        return web.Response(body=orjson.dumps({"logged": len(events)}), content_type="application/json")
+
 
 @contextmanager
-def serving(behaviour: Behaviour, *, delay_s: float = 0.0, fail_first: int = 0) -> Iterator[Double]:
+def serving(engine: Engine, *, delay_s: float = 0.0, fail_first: int = 0) -> Iterator[Double]:
     """A server on a free loopback port, in a thread of its own, until the block ends."""
-    double = Double(behaviour, delay_s, fail_first)
+    double = Double(engine, delay_s, fail_first)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
 
     async def main() -> None:
         app = web.Application(client_max_size=16 * 1024**2)
         app.router.add_post("/v1/completions", double.complete)
+        app.router.add_post("/v1/echo/events", double.told)
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -176,7 +175,27 @@ def _record(request: web.Request, body: dict[str, Any], number: int) -> dict[str
         "prefix_complete": head.get("X-Echo-Prefix-Complete") != "false",
         "suffix_complete": head.get("X-Echo-Suffix-Complete") != "false",
         "delivered": False,
-        "model": body.get("model"),
         "arm": head.get("X-Echo-Arm"),
         "client": head.get("User-Agent"),
     }
+
+
+def _ask(record: dict[str, Any]) -> Ask:
+    """What an engine behind HTTP knows of a request."""
+    return Ask(
+        request_id=record["request_id"],
+        user=record["user"],
+        session=record["session"],
+        file=record["file"],
+        language=record["language"],
+        prefix=record["prefix"],
+        suffix=record["suffix"],
+        prefix_complete=record["prefix_complete"],
+        suffix_complete=record["suffix_complete"],
+        ts_ms=record["ts_ms"],
+        kind=Kind(record["kind"]),
+        client=record["client"] or "",
+        cancelled=False,
+        latency_ms=0.0,
+        intent="",
+    )

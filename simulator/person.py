@@ -1,10 +1,33 @@
-"""Traits of one developer, drawn from the seed and the name, the same in every arm."""
+"""Traits of one developer and their working days, drawn from the seed and the name, the same in every arm."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from simulator import policy, typing_model
 from simulator.draws import Draws
+
+T = TypeVar("T")
+
+SPEED_SD = 0.30
+"""Spread of the users' typing speeds (standard deviation of the logarithm; section 3.3)."""
+ROLE_OFFSET = 0.2
+"""Juniors accept this much more easily, seniors less (logit) [A]."""
+LENIENT_SHARE = 0.5
+"""Developers who keep an equivalent variant of what they meant [A]; the others restore it exactly."""
+PATIENCE_SD = 0.25
+"""Spread of the users' factors on the time that they look at a suggestion (log) [A]."""
+ACTIVE_SD = 0.6
+"""Spread of the active minutes of a day (log; section 3.3)."""
+SESSION_MEDIAN_MIN, SESSION_SD = 10.4, 1.34
+"""Length of a session: median 10.4, mean 25.5 minutes (section 1.3)."""
+BREAK_MS = 900_000.0
+"""Sessions are at least 15 minutes apart (section 1.3)."""
+EPOCH_MS = 1_767_225_600_000.0  # 2026-01-01, any fixed day does
+DAY_MS = 86_400_000.0
+HOURS = ((9, 1.0), (10, 1.6), (11, 1.5), (12, 0.6), (13, 0.9), (14, 1.5), (15, 1.6), (16, 1.4), (17, 0.9),
+         (18, 0.4), (20, 0.3), (21, 0.3))  # fmt: skip
+"""Hours at which sessions begin, with weights [A]: two humps and a few evenings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,22 +37,66 @@ class Person:
     user: str
     speed: float
     """Factor of the motor time; 1 is the median typist."""
+    role: float
+    """Offset of the role to the logit of P(accept): half of the users are juniors, half seniors [A]."""
     taste: float
-    """Own offset plus role offset to the logit of P(accept)."""
+    """Standard normal; the policy scales it to the user's own offset to the logit."""
+    patience: float
+    """Factor on the time spent looking at a suggestion."""
+    lenient: bool
+    """Keeps an equivalent variant of what was meant."""
+    client: str
+    """Name of the editor plug-in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """One planned working session: its number, its day, its earliest begin (UTC ms), its active minutes."""
+
+    number: int
+    day: int
     start_ms: float
-    """Virtual start of the first session, UTC milliseconds."""
+    minutes: float
 
 
-_EPOCH_MS = 1_767_225_600_000.0  # 2026-01-01, any fixed day does
-_DAY_MS = 8 * 3_600_000.0
-
-
-def person(draws: Draws) -> Person:
-    """The developer named `draws.user`; half of them are juniors, half seniors [A]."""
-    role = policy.ROLE_OFFSET if draws.unit("role") < 0.5 else -policy.ROLE_OFFSET
+def person(draws: Draws, clients: dict[str, float]) -> Person:
+    """The developer named `draws.user`, with one of the weighted `clients`."""
     return Person(
         user=draws.user,
-        speed=math.exp(typing_model.SPEED_SD * draws.normal("speed")),
-        taste=role + policy.TASTE_SD * draws.normal("taste"),
-        start_ms=_EPOCH_MS + _DAY_MS * draws.unit("start"),
+        speed=math.exp(SPEED_SD * draws.normal("speed")),
+        role=ROLE_OFFSET if draws.unit("role") < 0.5 else -ROLE_OFFSET,
+        taste=draws.normal("taste"),
+        patience=math.exp(PATIENCE_SD * draws.normal("patience")),
+        lenient=draws.unit("lenient") < LENIENT_SHARE,
+        client=_weighted(draws.unit("client"), sorted(clients.items())),
     )
+
+
+def shifts(draws: Draws, days: int, active_minutes: float) -> list[Shift]:
+    """The sessions of `days` days, in order; each day's minutes add up to a lognormal draw."""
+    found: list[Shift] = []
+    for day in range(days):
+        left = draws.lognormal(active_minutes, ACTIVE_SD, "active minutes", at=day)
+        parts: list[float] = []
+        while left > 0:
+            drawn = draws.lognormal(SESSION_MEDIAN_MIN, SESSION_SD, "session", at=day, occurrence=len(parts))
+            parts.append(min(left, max(drawn, 1.0)))
+            left -= parts[-1]
+        hours = sorted(
+            _weighted(draws.unit("hour", at=day, occurrence=n), HOURS)
+            + draws.unit("minute", at=day, occurrence=n)
+            for n in range(len(parts))
+        )
+        for hour, minutes in zip(hours, parts, strict=True):
+            start_ms = EPOCH_MS + DAY_MS * day + 3_600_000.0 * hour
+            found.append(Shift(len(found), day, start_ms, minutes))
+    return found
+
+
+def _weighted(draw: float, choices: Sequence[tuple[T, float]]) -> T:
+    left = draw * sum(weight for _, weight in choices)
+    for value, weight in choices:
+        if left < weight:
+            return value
+        left -= weight
+    return choices[-1][0]

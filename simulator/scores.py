@@ -102,7 +102,11 @@ class Score:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def figures(self) -> Figures:
-        """Counts and shares (0 to 1), delays in seconds."""
+        """Counts and shares (0 to 1), delays in seconds.
+
+        `precision` is `exact_of_yield`: of the commits that could be trained on, how many are exact; `recall`
+        is `exact_with_text`: of the gaps in which text was left, how many have it exactly.
+        """
         figures: Figures = {
             "requests": self.requests,
             "truth_known": self.known,
@@ -113,6 +117,8 @@ class Score:
             "exact_with_text": share(self.full_exact, self.full),
             "cut_short": share(self.full_short, self.full),
             "exact_of_yield": share(self.yielded_exact, self.yielded_known),
+            "precision": share(self.yielded_exact, self.yielded_known),
+            "recall": share(self.full_exact, self.full),
             "character_f1": share(self.full_overlap, self.full),
             "last_look_p50_s": quantile(self.last_look_s, 0.5),
             "last_look_p90_s": quantile(self.last_look_s, 0.9),

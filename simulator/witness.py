@@ -1,25 +1,31 @@
 """What the sealed truth of a simulation says about each of its requests, to judge what was mined.
 
-The truth file lists every change of every document, so the keystroke oracle can be asked about each
-request; it also tells what the developer meant to write there and whether the proposal was accepted. Only
-jobs that judge may look here: no stage can open a truth file.
+The truth lists every change of every document, so the keystroke oracle can be asked about each request; it
+also tells what the developer meant to write there and whether the proposal was accepted. Only jobs that
+judge may look here: no stage can open the truth.
 
-A document is one visit to a file: a file that is opened again starts from its original text. Not covered:
-truth files whose lines are not grouped by developer (the simulator writes them so); memory is about one
-kilobyte per request.
+A document is one visit to a file: what a file holds when it is opened again is nobody's edit. Requests that
+are not part of the timeline (speculative ones) are not told about. Memory: one developer at a time.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+import zstandard
 
 from echo_ray.errors import ConfigError
+from echo_ray.schema import Kind
+from echo_ray.sealed import SEALED
+from simulator import ledger
 from simulator.oracle import Asked, Event, Gap, Stroke, gaps
 from simulator.truth import TruthKind
+
+Row = dict[str, Any]
+
+_OUTSIDE = (Kind.SPECULATIVE.value, Kind.WARMUP.value)
 
 
 class Told(NamedTuple):
@@ -33,32 +39,53 @@ class Told(NamedTuple):
     accepted: bool
 
 
-class Witness(NamedTuple):
-    """A whole truth file: its arm, if the run had arms, and its requests by (user, time stamp)."""
+class Witness:
+    """The truth in `folder`, read developer by developer.
 
-    arm: str | None
-    requests: dict[tuple[str, int], Told]
+    Raises ConfigError, naming the setting `key`, when it is not the truth of a simulation.
+    """
 
+    def __init__(self, folder: Path, key: str, idle_ms: float) -> None:
+        self._folder = folder
+        self._what = f"{key}={folder}"
+        self._idle_ms = idle_ms
+        self._latest: tuple[str, dict[str, Told]] = ("", {})
+        if not folder.is_dir():
+            raise ConfigError(f"{self._what} does not exist; name the folder `truth` of a simulation")
+        first = next(folder.glob(f"*{ledger.ENDING}"), None)
+        if first is None or not (folder / SEALED).is_file():
+            raise ConfigError(f"{self._what} is not the truth of a simulation: name its folder `truth`")
+        self.arm: str | None = next(self._rows(first))["arm"]
+        """The run's arm, if it had arms."""
 
-Row = dict[str, Any]
+    def told(self, user: str) -> dict[str, Told]:
+        """The truth about each request of `user`, by request id; nothing about somebody who was not there."""
+        if self._latest[0] != user:
+            self._latest = (user, self._read(user))
+        return self._latest[1]
 
-
-def read(path: Path, key: str, idle_ms: float) -> Witness:
-    """The truth in `path`. Raises ConfigError, naming the setting `key`, when it is not a truth file."""
-    if not path.is_file():
-        raise ConfigError(f"{key}={path} does not exist; name the truth.jsonl of a simulation")
-    requests: dict[tuple[str, int], Told] = {}
-    with path.open("rb") as lines:
-        rows = _rows(lines, f"{key}={path}")
-        header = next(rows, {})
-        if header.get("kind") != "run":
-            raise ConfigError(f"{key}={path} does not begin like a truth file of a simulation")
+    def _read(self, user: str) -> dict[str, Told]:
+        path = self._folder / f"{user}{ledger.ENDING}"
+        if "/" in user or not path.is_file():
+            return {}
+        rows = self._rows(path)
+        next(rows)
         try:
-            for user, own in groupby(rows, key=lambda row: str(row["user"])):
-                requests.update(_told(user, own, idle_ms))
+            return dict(_told(rows, self._idle_ms))
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"{key}={path} is not a truth file of this version: {error!r}") from None
-    return Witness(header.get("arm"), requests)
+            raise ConfigError(f"{self._what}: {path.name} is not of this version: {error!r}") from None
+
+    def _rows(self, path: Path) -> Iterator[Row]:
+        """The rows of one developer, the header first."""
+        rows = ledger.rows(path)
+        try:
+            header = next(rows, None)
+            if not isinstance(header, dict) or header.get("kind") != "run" or "arm" not in header:
+                raise ConfigError(f"{self._what}: {path.name} does not begin like the truth of a simulation")
+            yield header
+            yield from rows
+        except (OSError, zstandard.ZstdError, orjson.JSONDecodeError) as error:
+            raise ConfigError(f"{self._what}: {path.name} cannot be read: {error}") from None
 
 
 @dataclass(slots=True)
@@ -70,59 +97,40 @@ class _Request:
 
 @dataclass(slots=True)
 class _Desk:
-    """One developer while the truth is read: the open document, the cursor, the requests so far."""
+    """One developer while the truth is read: the open document and the requests so far."""
 
-    user: str
-    cursor: int = 0
     visits: int = 0
     requests: dict[str, _Request] = field(default_factory=dict)
-    exposures: dict[int, _Request] = field(default_factory=dict)
-    """The request that each suggestion on the screen answered."""
 
     def take(self, row: Row) -> Event | None:
         """What `row` tells the oracle."""
         kind = row["kind"]
         document = str(self.visits)
-        if kind == TruthKind.NAV:
-            self.cursor = row["cursor"]
-        elif kind == TruthKind.FILE_SWITCH:
+        if kind == TruthKind.FILE_SWITCH:
             self.visits += 1
         elif kind == TruthKind.EDIT:
-            self.cursor = row["at"] + len(row["inserted"])
             return Stroke(int(row["ts_ms"]), document, row["at"], row["removed"], row["inserted"])
-        elif kind == TruthKind.REQUEST:
-            name = str(row["request_ts_ms"])
-            self.requests[name] = _Request(self.cursor, row["intent"] if row["judging"] else None)
-            return Asked(row["request_ts_ms"], document, self.cursor, name)
-        elif kind == TruthKind.SHOWN:
-            # An answer comes before the next key, and so before the next request.
-            self.exposures[row["exposure"]] = self.requests[next(reversed(self.requests))]
-        elif kind == TruthKind.ACCEPTED:
-            self.exposures[row["exposure"]].accepted = True
+        elif kind == TruthKind.REQUEST and row["request_kind"] not in _OUTSIDE:
+            name, cursor = row["request_id"], row["cursor"]
+            self.requests[name] = _Request(cursor, row["intent"] if row["judging"] else None)
+            return Asked(row["request_ts_ms"], document, cursor, name)
+        elif kind == TruthKind.ACCEPTED and row["request_id"] in self.requests:
+            self.requests[row["request_id"]].accepted = True
         return None
 
 
-def _told(user: str, rows: Iterable[Row], idle_ms: float) -> Iterator[tuple[tuple[str, int], Told]]:
-    desk = _Desk(user)
-    sessions: list[list[Event]] = [[]]
+def _told(rows: Iterable[Row], idle_ms: float) -> Iterator[tuple[str, Told]]:
+    desk = _Desk()
+    events: list[Event] = []
+    sessions = [events]
     for row in rows:
         if row["kind"] == TruthKind.SESSION_START:
-            sessions.append([])
+            events = []
+            sessions.append(events)
         event = desk.take(row)
         if event is not None:
-            sessions[-1].append(event)
-    for events in sessions:
-        for name, gap in gaps(events, idle_ms):
+            events.append(event)
+    for session in sessions:
+        for name, gap in gaps(session, idle_ms):
             request = desk.requests[name]
-            yield (user, int(name)), Told(gap, request.cursor, request.intent, request.accepted)
-
-
-def _rows(lines: Iterable[bytes], what: str) -> Iterator[Row]:
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = None
-        if not isinstance(row, dict):
-            raise ConfigError(f"{what} is not a truth file: line {number} is not a JSON object")
-        yield row
+            yield name, Told(gap, request.cursor, request.intent, request.accepted)

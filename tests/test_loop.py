@@ -13,8 +13,7 @@ import pytest
 
 SMALL = [
     "simulate.users=2",
-    "simulate.sessions_per_user=1",
-    "simulate.files_per_session=2",
+    "simulate.active_minutes=15",
     "simulate.sources=[json, email, logging]",
     "train.epochs=1",
     "train.checkpoint_every=2",

@@ -58,6 +58,8 @@ def test_a_score_by_hand() -> None:
         "exact_with_text": 1 / 3,
         "cut_short": 2 / 3,
         "exact_of_yield": 1 / 3,
+        "precision": 1 / 3,
+        "recall": 1 / 3,
         "character_f1": (1 + 2 * 2 / 6 + 0) / 3,
         "last_look_p50_s": 2.0,
         "last_look_p90_s": 9.0,

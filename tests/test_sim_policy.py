@@ -1,17 +1,26 @@
-import inspect
 import itertools
 import math
+import pickle
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import policy
+from simulator import policies, policy
 from simulator.distance import best_cut, cut_distances, edit_script, horizon, normal
-from simulator.policy import Mode
+from simulator.policy import Exposure, Mode, Reader, State
 
+NOBODY = Reader(taste=0.0, role=0.0, drift=0.0)
 short = st.text(alphabet="ab \n", max_size=14)
+
+
+def exposure(suggestion, intent, mode=Mode.ACCELERATION, intents=(), state=State.WRITE, pause_ms=2_000.0):
+    return Exposure(suggestion, intent, intents, "", "python", state, mode, pause_ms)
+
+
+def decide(suggestion, intent, mode=Mode.ACCELERATION, u_draw=0.5, intents=(), reader=NOBODY):
+    return policy.load("p1").decide(exposure(suggestion, intent, mode, intents), reader, u_draw, 0.5)
 
 
 def levenshtein(a, b):
@@ -79,46 +88,93 @@ def test_best_cut_prefers_the_shortest_of_equals():
     ],
 )
 def test_p1_by_hand(matched, edits, offset, expected):
-    assert policy.probability(matched, edits, offset) == pytest.approx(expected, abs=2e-4)
+    assert expected == pytest.approx(policy.chance(policy.FITTED.at(matched, edits, offset)), abs=2e-4)
 
 
 def test_decision_of_a_perfect_line():
-    verdict = policy.decide("x = compute(y)", "x = compute(y)\nreturn x", 0.0, Mode.ACCELERATION, 0.5)
-    assert (verdict.chars, verdict.distance, verdict.matched) == (14, 0, 14)
+    verdict = decide("x = compute(y)", "x = compute(y)\nreturn x")
+    assert (14, 0, 14) == (verdict.chars, verdict.distance, verdict.matched)
     assert verdict.p_accept == pytest.approx(1 / (1 + math.exp(1.63 - 1.43 * math.log(15))))
     assert verdict.accept
-    assert not policy.decide("x = compute(y)", "x = compute(y)", 0.0, Mode.ACCELERATION, 0.95).accept
+    assert verdict.attended
+    assert not decide("x = compute(y)", "x = compute(y)", u_draw=0.95).accept
+
+
+@pytest.mark.parametrize(
+    ("reader", "offset"),
+    [
+        (Reader(1.0, 0.0, 0.0), 0.44),
+        (Reader(0.0, -0.2, 0.0), -0.2),
+        (Reader(-1.5, 0.2, 0.3), -0.16),
+    ],
+)
+def test_the_reader_moves_the_logit(reader, offset):
+    logit = -1.63 + 1.43 * math.log(15) + offset
+    assert 1 / (1 + math.exp(-logit)) == pytest.approx(
+        decide("x = compute(y)", "x = compute(y)", reader=reader).p_accept
+    )
 
 
 def test_a_glance_takes_in_the_first_line_only():
     suggestion, intent = "\n    good = 1\n    rubbish()", "\n    good = 1\n    other = 2"
-    assert policy.glance(suggestion) == "\n    good = 1"
-    assert policy.decide(suggestion, intent, 0.0, Mode.ACCELERATION, 0.5).distance == 0
-    exploring = policy.decide(suggestion, intent, 0.0, Mode.EXPLORATION, 0.5)
+    assert "\n    good = 1" == policy.glance(suggestion)
+    assert 0 == decide(suggestion, intent).distance
+    exploring = decide(suggestion, intent, Mode.EXPLORATION)
     assert exploring.distance > 5
-    assert exploring.chars == len(suggestion)
-    assert exploring.matched == len("good=1")
-    assert len(policy.glance("x" * 100)) == 60
+    assert len(suggestion) == exploring.chars
+    assert len("good=1") == exploring.matched
+    logit = -1.63 + 0.4 + 1.43 * math.log(7) - 1.31 * math.log1p(exploring.distance)
+    assert 1 / (1 + math.exp(-logit)) == pytest.approx(exploring.p_accept)
+    assert 60 == len(policy.glance("x" * 100))
+
+
+def test_a_lenient_reader_measures_against_the_nearest_intent():
+    suggestion, intent, intents = "f('a')", 'f("a")', ("g('a')", "f('a')", "f('a') ")
+    strict = decide(suggestion, intent)
+    assert (2, 4, -1) == (strict.distance, strict.matched, strict.nearest)
+    lenient = decide(suggestion, intent, intents=intents)
+    assert (0, 6, 1) == (lenient.distance, lenient.matched, lenient.nearest)
+    assert lenient.p_accept > strict.p_accept
+    assert -1 == decide(suggestion, suggestion, intents=intents).nearest  # the intent itself wins a draw
+    exploring = decide("total + rest", "sum", Mode.EXPLORATION, intents=("total + rest",))
+    assert (0, len("total+rest")) == (exploring.distance, exploring.matched)
+
+
+@given(
+    short, short, st.lists(short, max_size=3), st.sampled_from(Mode), st.sampled_from(sorted(policies._RULES))
+)
+def test_more_intents_never_make_a_suggestion_worse(suggestion, intent, others, mode, name):
+    rule = policy.load(name)
+    alone = rule.decide(exposure(suggestion, intent, mode), NOBODY, 0.5, 0.5)
+    verdict = rule.decide(exposure(suggestion, intent, mode, tuple(others)), NOBODY, 0.5, 0.5)
+    distances = [rule.decide(exposure(suggestion, text, mode), NOBODY, 0.5, 0.5).distance for text in others]
+    assert min([alone.distance, *distances]) == verdict.distance
+    assert (verdict.nearest == -1) == (verdict.distance == alone.distance)
+    assert verdict.chars == alone.chars
+    assert verdict.accept == (verdict.u_draw < verdict.p_accept)
+    assert 0.0 <= verdict.p_accept <= 1.0
 
 
 def test_decision_times():
-    assert policy.accept_s(27, 0.0) == pytest.approx(math.exp(-0.5) * 27**0.433)
-    assert policy.accept_s(1, -9.0) == 0.25
-    assert policy.reject_s(0.0) == pytest.approx(math.exp(1.18))
+    assert math.exp(-0.5) * 27**0.433 == pytest.approx(policy.accept_s(27, 0.0))
+    assert 0.25 == policy.accept_s(1, -9.0)
+    assert math.exp(1.18) == pytest.approx(policy.reject_s(0.0))
 
 
-def test_policy_cannot_see_the_arm():
-    assert set(inspect.signature(policy.decide).parameters) == {
-        "suggestion",
-        "intent",
-        "taste",
-        "reading",
-        "u_draw",
-    }
-    assert "arm" not in inspect.signature(policy.probability).parameters
+def test_no_overflow():
+    verdict = policy.load("p3").decide(exposure("z" * 5_000, "a", Mode.EXPLORATION), NOBODY, 0.5, 0.5)
+    assert not verdict.accept
+    assert verdict.p_accept < 1e-100
+    assert 1.0 == policy.chance(math.inf)
+    assert policy.chance(-math.inf) < 1e-300
 
 
-def test_policy_hash_is_stable_and_covers_the_constants():
+def test_the_hash_names_sources_rule_and_shift():
     assert policy.policy_hash() == policy.policy_hash()
-    assert (policy.B0, policy.BM, policy.BD) == (-1.63, 1.43, 1.31)
-    assert (policy.TASTE_SD, policy.ROLE_OFFSET, policy.MIN_VISIBLE_MS) == (0.44, 0.2, 250.0)
+    rules = [*map(policy.load, ("p1", "p2", "p3", "p4", "p5")), policies.named("p1", 0.1)]
+    assert len(rules) == len({rule.hash for rule in rules})
+    assert policy.load("p1").hash == policies.named("p1").hash
+    assert (-1.63, 1.43, 1.31) == (policy.FITTED.b0, policy.FITTED.bm, policy.FITTED.bd)
+    assert (0.44, 250.0) == (policy.TASTE_SD, policy.MIN_VISIBLE_MS)
+    for rule in rules:
+        assert rule == pickle.loads(pickle.dumps(rule))

@@ -15,6 +15,7 @@ from typing import IO, Any, Literal, TypeAlias, get_args
 import orjson
 import pyarrow as pa
 
+from echo_ray import sealed
 from echo_ray.errors import ConfigError
 from echo_ray.log import columnar, foreign, source
 from echo_ray.log.contract import Collector, Records, Rejected, problem
@@ -42,10 +43,12 @@ _NOT_JSON = object()
 def files(folder: Path, key: str, form: Format = "auto") -> list[Path]:
     """Record files under `folder`, in name order; hidden files and folders are skipped.
 
-    Raises ConfigError, naming the setting `key`, when the folder or the files are not there.
+    Raises ConfigError, naming the setting `key`, when the folder or the files are not there, and when the
+    sealed truth of a simulation is.
     """
     if not folder.exists():
         raise ConfigError(f"{key}={folder} does not exist; name the folder of an experience log")
+    sealed.refuse(folder, key)
     paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     found = [
         path

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from echo_ray import sealed
 from echo_ray.errors import ConfigError
 from echo_ray.prompts import Template, Tokenizer
 from echo_ray.rng import generator, unit
@@ -55,6 +56,7 @@ def _read_one(source: str, extensions: tuple[str, ...]) -> Iterator[SourceFile]:
             if path.endswith(extensions) and not _SKIP.search(path):
                 yield SourceFile(f"{repo}/{path}", text)
     elif root.is_dir():
+        sealed.refuse(root, "pretrain.sources")
         for file in sorted(root.rglob("*")):
             path = file.relative_to(root).as_posix()
             if path.endswith(extensions) and not _SKIP.search(path) and file.is_file():

@@ -1,32 +1,25 @@
-"""Work items: pieces of real files that a developer writes again (section 3.2).
+r"""Pieces of a file that a developer writes again (section 3.2).
 
-A hole starts at the end of one line and stops at the end of another, so writing it begins with Enter, as
-in an editor. The intent is the exact original text. Python is cut by syntax (`ast`), other languages by
-indentation, which covers brace languages that are indented.
-Not covered: a style layer between the repository's text and the intent (a later issue), work by commits,
-deletion and refactoring items, lazy imports; the order of holes within a file is top-down.
+A hole starts at the end of one line and stops at the end of another, so writing it begins with Enter, as in
+an editor. Python is cut by syntax (`ast`), other languages by indentation, which covers brace languages that
+are indented.
+Not covered: holes inside a line; files whose indentation tells nothing.
 """
 
 import ast
 import functools
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from echo_ray import text as texts
-from echo_ray.errors import ConfigError
-from simulator.config import SimulateConfig
-from simulator.draws import Draws
-from simulator.sources import SourceFile
 
 MAX_BLOCK_LINES = 15
 MAX_BODY_LINES = 40
-_TRIES = 200  # files without a fitting hole are common among short ones
 
 
 class HoleKind(StrEnum):
-    """What is written."""
+    """What is missing."""
 
     BODY = "body"
     """The body of a function or method; its signature and docstring stand."""
@@ -34,11 +27,6 @@ class HoleKind(StrEnum):
     """2 to 15 lines of consecutive statements."""
     STATEMENT = "statement"
     """One statement of at most 3 lines."""
-
-
-MIX = ((HoleKind.BODY, 0.45), (HoleKind.BLOCK, 0.35), (HoleKind.STATEMENT, 0.20))
-"""Shares of the kinds. The specification's mix [A] is 45 new blocks, 30 modified hunks, the rest new files,
-tests and deletions; those are not covered, their share went to blocks and statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,55 +38,7 @@ class Hole:
     kind: HoleKind
 
 
-@dataclass(frozen=True, slots=True)
-class WorkItem:
-    """`intent` is to be written between `before` and `after`.
-
-    Items of one visit to a file chain: the text after one is the text before the next.
-    """
-
-    key: str
-    """Unique for the user; all draws of the item hang on it."""
-    session: int
-    visit: int
-    """Number of the file opening, over all sessions; equal for items of one visit."""
-    file: str
-    """Pseudonym of the document."""
-    language: str
-    kind: HoleKind
-    before: str
-    intent: str
-    after: str
-
-
-def plan(config: SimulateConfig, files: Sequence[SourceFile], user: str) -> list[WorkItem]:
-    """All work of `user`, in order. Raises ConfigError when the files offer nothing to write."""
-    draws = Draws(config.seed, user)
-    items: list[WorkItem] = []
-    visit = 0
-    for session in range(config.sessions_per_user):
-        for _ in range(config.files_per_session):
-            source, chosen = _choose(config, files, draws, visit)
-            for number, hole in enumerate(chosen):
-                after = _without(source.text, hole.stop, chosen[number + 1 :])
-                items.append(
-                    WorkItem(
-                        key=f"{visit}:{number}:{source.pseudonym}:{hole.start}",
-                        session=session,
-                        visit=visit,
-                        file=source.pseudonym,
-                        language=source.language,
-                        kind=hole.kind,
-                        before=source.text[: hole.start],
-                        intent=source.text[hole.start : hole.stop],
-                        after=after,
-                    )
-                )
-            visit += 1
-    return items
-
-
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=512)
 def holes(text: str, language: str, least_chars: int, most_chars: int) -> tuple[Hole, ...]:
     """All holes of `text` within the length limits; empty for Python that does not parse."""
     lines = text.split("\n")
@@ -187,52 +127,11 @@ def _indented_spans(lines: list[str]) -> list[Span]:
         starts = [index for index in range(first, last + 1) if depth[index] == level]
         closes = {index for index in starts if lines[index].strip()[0] in "})]"}
         opens = [index for index in starts if index not in closes]
+        if not opens:
+            continue
         extents = [
             (start, max(i for i in range(start, end) if depth[i] >= 0))
             for start, end in zip(opens, [*opens[1:], last + 1], strict=True)
         ]
         spans += _runs(extents)
     return spans
-
-
-def _choose(
-    config: SimulateConfig, files: Sequence[SourceFile], draws: Draws, visit: int
-) -> tuple[SourceFile, list[Hole]]:
-    for attempt in range(_TRIES):
-        source = files[int(draws.unit("file", visit, attempt) * len(files))]
-        found = holes(source.text, source.language, config.min_intent_chars, config.max_intent_chars)
-        if not found:
-            continue
-        chosen: list[Hole] = []
-        for number in range(config.items_per_file):
-            kind = _kind(draws.unit("kind", visit, number))
-            free = [hole for hole in found if all(_apart(hole, other) for other in chosen)]
-            pool = [hole for hole in free if hole.kind is kind] or free
-            if pool:
-                chosen.append(pool[int(draws.unit("hole", visit, number) * len(pool))])
-        return source, sorted(chosen, key=lambda hole: hole.start)
-    raise ConfigError(
-        f"simulate.sources {config.sources} offer no code of {config.min_intent_chars} to "
-        f"{config.max_intent_chars} characters to write; change simulate.min_intent_chars or max_intent_chars"
-    )
-
-
-def _kind(draw: float) -> HoleKind:
-    for kind, share in MIX:
-        if draw < share:
-            return kind
-        draw -= share
-    return MIX[-1][0]
-
-
-def _apart(one: Hole, other: Hole) -> bool:
-    return one.stop < other.start or other.stop < one.start
-
-
-def _without(text: str, start: int, later: Sequence[Hole]) -> str:
-    """`text[start:]` with the holes `later` left out."""
-    parts = []
-    for hole in later:
-        parts.append(text[start : hole.start])
-        start = hole.stop
-    return "".join([*parts, text[start:]])
