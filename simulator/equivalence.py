@@ -289,7 +289,8 @@ def _arguments(code: list[Token], at: int) -> tuple[int, list[tuple[str, ...]]] 
             parts.append(tuple(part))
             part = []
         elif kind != "line":
-            part.append(text)
+            plain = _PLAIN.fullmatch(text) if kind == "string" else None
+            part.append(f"'{plain[2]}'" if plain and plain[3] == plain[1] else text)
     return None
 
 

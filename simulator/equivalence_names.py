@@ -13,6 +13,7 @@ from simulator.work.style_names import RESERVED
 
 SCRIPTS = frozenset(("javascript", "javascriptreact", "typescript", "typescriptreact", "vue"))
 """Languages that are JavaScript for a lexer."""
+_LOOK_BACK = 1000
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _NOT_TYPES = (
     r"(?:return|else|new|throw|delete|goto|case|default|package|import|using|public|private|protected)"
@@ -86,16 +87,19 @@ def renamable(name: str, new: str, intent: str, before: str, after: str, languag
         return []
     if language != "go" and not _local(text[:first], before[: len(before) - len(head)], language):
         return []
+    if language == "python" and _unclosed(text[:first], before[: len(before) - len(head)]):
+        return []  # a keyword argument
     code = tokens(intent, language)
-    edits = []
+    edits, depth = [], 0
     for index, token in enumerate(code):
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
         if token.kind == "string" and _find(name, token.text) >= 0:
             formatted = index and code[index - 1].kind == "word" and not token.gap
             if formatted or token.text[0] == "`":
                 return []
         if token.text != name:
             continue
-        use = _use(code, index, language)
+        use = _use(code, index, depth, language)
         if use is None:
             return []
         if use:
@@ -103,7 +107,7 @@ def renamable(name: str, new: str, intent: str, before: str, after: str, languag
     return edits
 
 
-def _use(code: list[Token], index: int, language: str) -> bool | None:
+def _use(code: list[Token], index: int, depth: int, language: str) -> bool | None:
     """Whether the word is the variable, or an attribute or the like; None when one cannot tell."""
     last = code[index - 1].text if index else ""
     following = code[index + 1].text if index + 1 < len(code) else ""
@@ -111,7 +115,7 @@ def _use(code: list[Token], index: int, language: str) -> bool | None:
         return False
     if language == "python":
         keyword = following == "=" and (index + 2 >= len(code) or code[index + 2].text != "=")
-        return None if keyword and last in ("(", ",") else True
+        return None if keyword and depth > 0 else True
     if last in ("{", ",") and following in (",", "}", ":"):
         return None  # shorthand, key
     beyond = code[index + 2].text if index + 2 < len(code) else ""
@@ -129,6 +133,16 @@ def _find(word: str, text: str) -> int:
             return at
         at = text.find(word, stop)
     return -1
+
+
+def _unclosed(until: str, above: str) -> bool:
+    """Whether a bracket is open at the end of `above + until`, looking back `_LOOK_BACK` characters."""
+    depth = 0
+    for char in reversed((above + until)[-_LOOK_BACK:]):
+        depth += (char in ")]}") - (char in "([{")
+        if depth < 0:
+            return True
+    return False
 
 
 @cache

@@ -21,7 +21,7 @@ from simulator.work.items import Plan, WorkItem
 from simulator.work.sources import Corpus
 from simulator.work.tasks import Restyle, tasks
 
-CHARS_PER_MINUTE = 16.5
+CHARS_PER_MINUTE = 21.0
 """Characters of intent that a developer finishes per active minute, pauses and repairs included. Fitted, so
 that days with the base model last as long as they are planned. Section 1.4 has some 4,300 typed and 2,300
 accepted characters in 52 to 93 editor minutes, much of which does not last."""

@@ -91,7 +91,9 @@ def style(draws: Draws) -> Style:
             ((Pointers.LEFT, 0.4), (Pointers.RIGHT, 0.4), (Pointers.KEEP, 0.2)),
         ),
         dropped=MOST_DROPPED * draws.unit("style comments"),
-        habit=_choice(draws.unit("style habit"), ((Habit.SHORT, 0.4), (Habit.LONG, 0.4), (Habit.PLAIN, 0.2))),
+        habit=_choice(
+            draws.unit("style habit"), ((Habit.SHORT, 0.45), (Habit.LONG, 0.45), (Habit.PLAIN, 0.1))
+        ),
         key=int(draws.unit("style key") * 2**53),
     )
 

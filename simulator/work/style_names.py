@@ -149,9 +149,9 @@ _FILLERS = frozenset(
 )
 _PREFIXES = ("new", "cur", "the", "my", "local", "this")
 _SUFFIXES = ("value", "item", "data", "obj", "ref")
-_QUALIFIED_SHARE = 0.4
+_QUALIFIED_SHARE = 0.6
 """Bare words that users of long names qualify [A]."""
-_ABBREVIATE_FROM = 8
+_ABBREVIATE_FROM = 7
 """Letters of words that users of short names cut."""
 
 RESERVED = frozenset(

@@ -22,9 +22,14 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
 
         yield from memory.figures(*map(float, arguments[1:]))
         return
-    from tests.benchmarks import cores, mining, store
+    from tests.benchmarks import cores, mining, simulation, store
 
-    every = {"mining": mining.figures, "store": store.figures, "cores": cores.figures}
+    every = {
+        "mining": mining.figures,
+        "store": store.figures,
+        "cores": cores.figures,
+        "simulation": simulation.figures,
+    }
     for name in arguments or every:
         yield from every[name]()
 
