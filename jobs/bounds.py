@@ -19,7 +19,7 @@ from echo_ray.data import claim
 from echo_ray.errors import ConfigError
 from jobs import calibrate, simulate, trials
 from jobs.settings import RunConfig
-from simulator.fleet import Summary
+from simulator.fleet.team import Summary
 from simulator.truth import Tally
 
 IDLE = "empty"

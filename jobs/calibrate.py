@@ -14,9 +14,10 @@ from echo_ray.data import claim
 from echo_ray.errors import ConfigError
 from jobs import simulate, trials
 from jobs.settings import RunConfig
-from simulator import calibration, ledger, policy_file
-from simulator.calibration import Fit, Rates
-from simulator.fleet import Summary
+from simulator.fleet import ledger
+from simulator.fleet.team import Summary
+from simulator.rules import calibration, policy_file
+from simulator.rules.calibration import Fit, Rates
 
 
 def calibrate(config: RunConfig, command: str) -> None:
@@ -44,9 +45,10 @@ def calibrate(config: RunConfig, command: str) -> None:
         path, config.simulate.policy, fit.shift, baseline=baseline(answering), figures=figures
     )
     for number, tried in enumerate(fit.trace, 1):
+        rates = f"AR {100 * tried.acceptance_rate:.1f}%  GR {100 * tried.generation_rate:.1f}%"
         print(
-            f"calibrate  run {number}: shift {tried.shift:+.3f}"
-            f"  simulated AR {100 * tried.acceptance_rate:.1f}%  GR {100 * tried.generation_rate:.1f}%  {tried.requests_per_day:.0f} requests/day"
+            f"calibrate  run {number}: shift {tried.shift:+.3f}  simulated {rates}"
+            f"  {tried.requests_per_day:.0f} requests/day"
         )
     how = "met" if fit.met else "missed at the largest shift allowed" if fit.clamped else "missed"
     print(f"calibrate  target AR {100 * fit.target:.1f}% {how}; policy {rule.hash} is frozen in {path}")

@@ -26,7 +26,7 @@ from jobs.compare_page import page
 from jobs.compare_rules import Comparison
 from jobs.settings import RunConfig
 from jobs.stages import folders, warn
-from simulator.witness import Witness
+from simulator.judge.witness import Witness
 
 STAGE = "compare"
 LOG = "log"

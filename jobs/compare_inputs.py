@@ -22,8 +22,8 @@ from echo_ray.link_table import in_timeline
 from echo_ray.log import foreign, reader, recordings
 from echo_ray.log.recordings import Change
 from echo_ray.schema import EventType
-from simulator.oracle import Asked, Event, Gap, Reset, Stroke, gaps
-from simulator.witness import Told, Witness
+from simulator.judge.oracle import Asked, Event, Gap, Reset, Stroke, gaps
+from simulator.judge.witness import Told, Witness
 
 RECORDED = ("vscode", "trace")
 """Formats that hold every edit."""

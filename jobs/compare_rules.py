@@ -18,7 +18,7 @@ from echo_ray.schema import EndReason
 from echo_ray.stages.mine import MineConfig, Termination, mine
 from jobs.compare_inputs import Piece
 from jobs.settings import CompareConfig
-from simulator.scores import Agreement, Mined, Score
+from simulator.judge.scores import Agreement, Mined, Score
 
 ORACLE = "oracle"
 """Name of the line of the keystroke oracle among the policies."""

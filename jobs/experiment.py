@@ -19,8 +19,8 @@ from echo_ray.serve.config import Arm
 from jobs import gather, report, service_log
 from jobs.settings import RunConfig
 from jobs.simulate import Answering, answers, check, collect, measures, plain, who_answers, work
-from simulator import ledger
-from simulator.fleet import Job, behaviour, is_address, names
+from simulator.fleet import ledger
+from simulator.fleet.team import Job, behaviour, is_address, names
 
 STAGE = "experiment"
 ARMS = ("base", "echo")

@@ -17,10 +17,11 @@ from typing import Any
 import aiohttp
 
 from echo_ray.errors import EchoError, StageError
-from simulator import client, fleet, ledger
 from simulator.config import Split
-from simulator.crew import Crew
-from simulator.fleet import Job
+from simulator.fleet import client, ledger
+from simulator.fleet import team as fleet
+from simulator.fleet.crew import Crew
+from simulator.fleet.team import Job
 from simulator.work.sources import Corpus
 
 Progress = Callable[[int, int], None]

@@ -15,7 +15,7 @@ from echo_ray.rng import unit
 from echo_ray.text import head, tail
 from jobs.report_inputs import Arm, Example, Inputs, Provenance, Stage, engines_here, machine_here
 from jobs.settings import RunConfig
-from simulator import policy
+from simulator.rules import policy
 
 EXAMPLES = 5
 

@@ -27,9 +27,11 @@ from echo_ray.serve.config import Arm, ServeConfig
 from jobs import fleet, service_log
 from jobs.settings import RunConfig
 from jobs.stages import say, warn
-from simulator import engines, ledger, policy
+from simulator import engines
 from simulator.config import SimulateConfig, Split
-from simulator.fleet import Job, Summary, behaviour, is_address, names
+from simulator.fleet import ledger
+from simulator.fleet.team import Job, Summary, behaviour, is_address, names
+from simulator.rules import policy
 from simulator.work import sources
 from simulator.work.sources import Corpus
 
@@ -188,7 +190,7 @@ def who_answers(config: RunConfig) -> Answering:
 
 def _serving(serve: ServeConfig) -> dict[str, Any]:
     """Settings of a service that decide its answers."""
-    wanted = {"max_tokens", "context_tokens", "suffix_share", "temperature"}
+    wanted = {"max_tokens", "context_tokens", "suffix_share", "temperature", "silence_below"}
     return serve.model_dump(mode="json", include=wanted)
 
 

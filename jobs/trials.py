@@ -11,8 +11,8 @@ from echo_ray import __version__
 from echo_ray.config import fingerprint
 from jobs.settings import RunConfig
 from jobs.simulate import Answering, plain, work
-from simulator import ledger
-from simulator.fleet import Job, behaviour
+from simulator.fleet import ledger
+from simulator.fleet.team import Job, behaviour
 from simulator.truth import Tally
 
 

@@ -26,12 +26,12 @@ from jobs.validity_causes import cause
 from jobs.validity_charts import curves
 from jobs.validity_config import ValidityConfig
 from jobs.validity_inputs import differences, facts, read_bounds, read_truth
-from simulator import published
-from simulator.measure import User
-from simulator.measure_edits import edit_figures
-from simulator.measure_table import Table, figures, observations, twins
-from simulator.observed import Observed, observe_all
-from simulator.published import Target
+from simulator.judge import published
+from simulator.judge.measure import User
+from simulator.judge.measure_edits import edit_figures
+from simulator.judge.measure_table import Table, figures, observations, twins
+from simulator.judge.observed import Observed, observe_all
+from simulator.judge.published import Target
 
 VERSION = "1"
 SEED = 0

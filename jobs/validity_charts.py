@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from jobs.charts import percent, ticks
-from simulator.measure import DAY_EDGES, SECOND_EDGES
-from simulator.measure_bins import SIZE_EDGES, Array, ratio
-from simulator.measure_edits import GAP_EDGES, LIFE_S
-from simulator.measure_table import Table
-from simulator.observed import Observed
-from simulator.published import LENGTH_BINS, MATCH_BINS, MATCH_NAMES, PERSIST_S
+from simulator.judge.measure import DAY_EDGES, SECOND_EDGES
+from simulator.judge.measure_bins import SIZE_EDGES, Array, ratio
+from simulator.judge.measure_edits import GAP_EDGES, LIFE_S
+from simulator.judge.measure_table import Table
+from simulator.judge.observed import Observed
+from simulator.judge.published import LENGTH_BINS, MATCH_BINS, MATCH_NAMES, PERSIST_S
 
 DECISIONS = {"accept": (0.990, 1.055), "reject": (1.180, 1.403)}
 """Published decision times: mean and standard deviation of the logarithm of seconds (`CUPS`)."""

@@ -15,8 +15,8 @@ import zstandard
 from echo_ray.data import read_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.progress import bar
-from simulator import ledger
-from simulator.measure import User, measure
+from simulator.fleet import ledger
+from simulator.judge.measure import User, measure
 
 _TALLIED = {
     "requests": "requests", "shown_750": "shown", "accepted": "accepted", "edits": "edits",

@@ -19,9 +19,9 @@ from jobs.__main__ import main
 from jobs.compare_inputs import EVENTS, TRUTH, Piece, client_type
 from jobs.compare_rules import EVERY, Comparison, densities, mined, windows
 from jobs.settings import CompareConfig
-from simulator import ledger
-from simulator.oracle import Gap
-from simulator.scores import Agreement
+from simulator.fleet import ledger
+from simulator.judge.oracle import Gap
+from simulator.judge.scores import Agreement
 from tests.typist import Typist, simulated
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from echo_ray.log import recordings
 from echo_ray.schema import EndReason
-from simulator.oracle import Asked, Event, Gap, Reset, Stroke, gaps, minimal
+from simulator.judge.oracle import Asked, Event, Gap, Reset, Stroke, gaps, minimal
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"
 SVELTE = sorted(TRACES.glob("editing-traces/sveltecomponent.json.gz"))

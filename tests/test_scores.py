@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.scores import Agreement, Mined, Score, overlap, quantile
+from simulator.judge.scores import Agreement, Mined, Score, overlap, quantile
 
 NAMES = ("true_positive", "false_positive", "false_negative", "true_negative")
 

@@ -1,6 +1,7 @@
 """The serving part without Ray: arms, policy, model folders, dialect, identity, settings."""
 
 import json
+import math
 import shutil
 import socket
 from pathlib import Path
@@ -25,6 +26,18 @@ USERS = [f"user-{number}" for number in range(4000)]
 
 
 # arms
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "expected"),
+    [
+        ("ab cd", [(0, math.log(0.5)), (2, math.log(0.125))], 0.25),
+        ("\nab\ncd", [(0, 0.0), (1, math.log(0.25)), (3, 0.0), (4, -9.0)], 0.25 ** (1 / 3)),
+        ("ab", [], 1.0),
+    ],
+)
+def test_confidence_is_that_of_the_first_line(text, tokens, expected):
+    assert pytest.approx(expected) == policy.confidence(text, tokens)
 
 
 def test_arms_are_sticky_and_follow_their_weights():

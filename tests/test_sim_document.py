@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.clock import Clock
-from simulator.document import AUTO, Document, Edit, indent_unit, replay
+from simulator.desk.clock import Clock
+from simulator.desk.document import AUTO, Document, Edit, indent_unit, replay
 
 texts = st.text(alphabet="ab :(\n", max_size=12)
 operations = st.lists(

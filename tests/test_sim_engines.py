@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from echo_ray import schema
 from echo_ray.errors import ConfigError
 from echo_ray.schema import EventType, Kind
-from simulator import doubles, engines, policy
+from simulator import doubles, engines
 from simulator.engines import STAND_INS, Material
-from simulator.policy import Exposure, Mode, Reader, State
+from simulator.rules import policy
+from simulator.rules.policy import Exposure, Mode, Reader, State
 from simulator.steps import Answer, Ask, Report, Withdrawal
 from simulator.truth import Tally, Truth, TruthKind
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.distance import best_cut
 from simulator.draws import Draws
-from simulator.equivalence import MOST, variants
-from simulator.equivalence_names import tokens
+from simulator.rules.distance import best_cut
+from simulator.rules.equivalence import MOST, variants
+from simulator.rules.equivalence_names import tokens
 from simulator.work.style import restyle, style
 from tests.test_sim_style import compiled, difference
 

@@ -20,11 +20,12 @@ from echo_ray.errors import ServeError
 from echo_ray.log import reader
 from echo_ray.schema import EventType, Kind
 from jobs import service_log
-from simulator import client, doubles, engines, ledger
-from simulator.client import CompletionClient
+from simulator import doubles, engines
 from simulator.config import SimulateConfig
-from simulator.crew import Completer, Crew, Flow, InProcess
 from simulator.engines import Engine, Material, StandIn
+from simulator.fleet import client, ledger
+from simulator.fleet.client import CompletionClient
+from simulator.fleet.crew import Completer, Crew, Flow, InProcess
 from simulator.steps import Answer, Ask, Report, Withdrawal
 from simulator.truth import Tally, Truth, TruthKind
 

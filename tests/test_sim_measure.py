@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray.errors import ConfigError
-from simulator import published
-from simulator.measure import keys, match_bin, measure
-from simulator.measure_bins import SIZE_EDGES, at_least, histogram, quantile
-from simulator.measure_edits import GAP_S, LIFE_S, EditProcess, Stroke, edit_figures, name_of
-from simulator.measure_table import Table, figures, twins
-from simulator.observed import observe, observe_all
+from simulator.judge import published
+from simulator.judge.measure import keys, match_bin, measure
+from simulator.judge.measure_bins import SIZE_EDGES, at_least, histogram, quantile
+from simulator.judge.measure_edits import GAP_S, LIFE_S, EditProcess, Stroke, edit_figures, name_of
+from simulator.judge.measure_table import Table, figures, twins
+from simulator.judge.observed import observe, observe_all
 from tests.truth_rows import developer, edit, row
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"

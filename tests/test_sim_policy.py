@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import policies, policy
-from simulator.distance import best_cut, cut_distances, edit_script, horizon, normal
-from simulator.policy import Exposure, Mode, Reader, State
+from simulator.rules import policies, policy
+from simulator.rules.distance import best_cut, cut_distances, edit_script, horizon, normal
+from simulator.rules.policy import Exposure, Mode, Reader, State
 
 NOBODY = Reader(taste=0.0, role=0.0, drift=0.0)
 short = st.text(alphabet="ab \n", max_size=14)

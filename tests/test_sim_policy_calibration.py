@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from simulator.calibration import Decision, Rates, decisions, fit, open_loop
+from simulator.rules.calibration import Decision, Rates, decisions, fit, open_loop
 from simulator.truth import TruthKind
 
 

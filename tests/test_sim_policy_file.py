@@ -3,7 +3,7 @@ import json
 import pytest
 
 from echo_ray.errors import ConfigError
-from simulator import policies, policy, policy_file
+from simulator.rules import policies, policy, policy_file
 
 FIGURES = {"calibrated": {"shift": 0.3, "acceptance_rate": 0.257}, "met": True}
 

@@ -23,10 +23,11 @@ from jobs import fleet
 from jobs.__main__ import main
 from jobs.settings import RunConfig
 from jobs.simulate import corpus, who_answers
-from simulator import doubles, engines, ledger
+from simulator import doubles, engines
 from simulator.config import SimulateConfig
 from simulator.engines import Material
-from simulator.fleet import Job, names
+from simulator.fleet import ledger
+from simulator.fleet.team import Job, names
 from simulator.truth import Tally
 from tests.typist import Typist, simulated
 

@@ -11,7 +11,7 @@ from echo_ray.link import Look, link_session
 from echo_ray.log.recordings import Change, changes
 from echo_ray.schema import Confidence
 from echo_ray.stages.gaps import Moment, Outcome, Rule, mine_session
-from simulator import oracle
+from simulator.judge import oracle
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"
 IDLE_MS = 300_000

@@ -17,9 +17,9 @@ from jobs.validity_causes import cause
 from jobs.validity_charts import Axis, charts
 from jobs.validity_config import ValidityConfig
 from jobs.validity_inputs import differences, read_truth
-from simulator import published
-from simulator.measure import measure
-from simulator.measure_table import Table, figures
+from simulator.judge import published
+from simulator.judge.measure import measure
+from simulator.judge.measure_table import Table, figures
 from tests.truth_rows import developer
 
 TRACES = Path(__file__).parents[2] / "shared" / "data" / "traces"

@@ -9,8 +9,8 @@ import zstandard
 
 from echo_ray.errors import ConfigError
 from echo_ray.schema import EndReason, Kind
-from simulator import ledger
-from simulator.witness import Witness
+from simulator.fleet import ledger
+from simulator.judge.witness import Witness
 from tests.typist import LEAST_CHARS, VISITS, Typist, simulated
 
 IDLE_MS = 300_000

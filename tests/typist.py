@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from echo_ray.schema import EventType, Kind
-from simulator import engines, ledger
-from simulator.crew import Crew, Flow, InProcess
+from simulator import engines
 from simulator.engines import Material
+from simulator.fleet import ledger
+from simulator.fleet.crew import Crew, Flow, InProcess
 from simulator.steps import Ask, Report
 from simulator.truth import Tally, Truth, TruthKind
 

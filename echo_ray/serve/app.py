@@ -82,6 +82,8 @@ class Gateway:
             proposal = policy.proposal(
                 result.text, parsed.prefix, parsed.suffix, parsed.stop, result.finish_reason != "length"
             )
+            if policy.confidence(result.text, result.log_probs) < self._config.silence_below:
+                proposal = ""
             usage = dialect.Usage(result.prompt_tokens, result.completion_tokens, result.cached_tokens)
             body = dialect.answer(
                 request_id, lane.version, ts_ms // 1000, proposal, result.finish_reason, usage

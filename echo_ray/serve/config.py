@@ -44,6 +44,9 @@ class ServeConfig(Config):
     """Largest share of the prompt that text after the cursor may take; what it leaves is the prefix's."""
     temperature: float = Field(0.0, ge=0)
     """Sampling temperature when the request names none; 0 always takes the likeliest token."""
+    silence_below: float = Field(0.0, ge=0, lt=1)
+    """Stay silent when the geometric mean of the token probabilities up to the end of the first line is below
+    this; 0 shows everything. A higher value shows less and is accepted more often: watch generation rate."""
     deadline_s: float = Field(10.0, gt=0)
     """An answer that takes longer is abandoned with HTTP status 504 (seconds)."""
     trust_client: bool = False

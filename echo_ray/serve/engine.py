@@ -53,6 +53,8 @@ class Answer(NamedTuple):
     cached_tokens: int
     error: str | None
     status: int
+    log_probs: tuple[tuple[int, float], ...] = ()
+    """Of each token: where it begins in the text (characters), and its log-probability."""
 
 
 class Engine:
@@ -90,6 +92,7 @@ class Engine:
             stop=list(stop),
             stop_token_ids=list(stop_ids),
             seed=seed,
+            logprobs=0,
             stream=False,
         )
         async for reply in await self._server.completions(request):
@@ -106,12 +109,22 @@ class Engine:
                 (details.cached_tokens or 0) if details else 0,
                 None,
                 200,
+                _log_probs(choice.logprobs),
             )
         return Answer("", "error", 0, 0, 0, "the engine ended without an answer", 500)
 
     async def check_health(self) -> None:
         """Ray Serve's probe: raises when vLLM's processes are gone, so that Serve replaces the replica."""
         await self._server.check_health()
+
+
+def _log_probs(found: Any) -> tuple[tuple[int, float], ...]:
+    """Offset and log-probability of each token, as far as vLLM tells them."""
+    if found is None:
+        return ()
+    start = found.text_offset[0] if found.text_offset else 0
+    pairs = zip(found.text_offset, found.token_logprobs, strict=True)
+    return tuple((offset - start, value) for offset, value in pairs if value is not None)
 
 
 def llm_config(settings: EngineSettings) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 In order: cut at the first stop string or leaked sentinel, drop a last line that the token limit cut,
 cut what repeats the text after the cursor, drop trailing white space where the line ends, and turn white
-space alone into silence (`""`). Not covered: whether a proposal is worth showing (that is the model's
-answer, not a rule's), and code that legitimately contains a sentinel as text: its completion ends there.
+space alone into silence (`""`). `confidence` tells how sure the model is, for services that stay silent
+when it is not. Not covered: code that legitimately contains a sentinel as text: its completion ends there.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -55,6 +56,16 @@ def proposal(raw: str, prefix: str, suffix: str, stop: Sequence[str] = (), finis
     if not text.strip() or not suffix.split("\n", 1)[0].strip():
         text = text.rstrip()
     return text
+
+
+def confidence(text: str, log_probs: Sequence[tuple[int, float]]) -> float:
+    """Geometric mean of the probabilities of the tokens that begin the model's raw `text`, to the end of its
+    first line with text; 1 when nothing is known. What a user sees first decides whether it is worth showing.
+    """
+    begin = len(text) - len(text.lstrip())
+    end = text.find("\n", begin)
+    seen = [value for offset, value in log_probs if end < 0 or offset <= end]
+    return math.exp(sum(seen) / len(seen)) if seen else 1.0
 
 
 def overlap(text: str, prefix: str, suffix: str) -> int:

@@ -12,8 +12,9 @@ from pathlib import Path
 from echo_ray.cluster import quiet
 from jobs import simulate
 from jobs.settings import RunConfig
-from simulator import fleet, ledger
 from simulator.config import SimulateConfig
+from simulator.fleet import ledger
+from simulator.fleet import team as fleet
 from simulator.work.sources import load
 from tests.benchmarks.figure import Figure
 

@@ -23,7 +23,7 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from simulator.equivalence_names import SCRIPTS, Edit, Token, renamable, tokens
+from simulator.rules.equivalence_names import SCRIPTS, Edit, Token, renamable, tokens
 
 MOST = 4
 """Most variants of one intent."""

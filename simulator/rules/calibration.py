@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulator.policy import chance
+from simulator.rules.policy import chance
 from simulator.truth import TruthKind
 
 COUNTED_MS = 750.0

@@ -12,11 +12,12 @@ from typing import Any
 import aiohttp
 
 from echo_ray.config import fingerprint
-from simulator import engines, policy
-from simulator.client import CompletionClient
+from simulator import engines
 from simulator.config import SimulateConfig, Split
-from simulator.crew import Completer, Crew, Flow, InProcess
-from simulator.developer import Developer
+from simulator.desk.developer import Developer
+from simulator.fleet.client import CompletionClient
+from simulator.fleet.crew import Completer, Crew, Flow, InProcess
+from simulator.rules import policy
 from simulator.truth import Tally
 from simulator.work.plan import plan
 from simulator.work.sources import Corpus

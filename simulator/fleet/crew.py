@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from echo_ray.schema import VERSION
-from simulator.client import session_name
 from simulator.engines import Engine
-from simulator.ledger import Ledger
+from simulator.fleet.client import session_name
+from simulator.fleet.ledger import Ledger
 from simulator.steps import Answer, Ask, Report, Withdrawal
 from simulator.truth import Tally, Truth, TruthKind
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from simulator.measure_bins import (
+from simulator.judge.measure_bins import (
     SIZE_EDGES,
     Array,
     Columns,
@@ -239,7 +239,7 @@ class _Lives:
 
 
 def edit_figures(sums: Mapping[str, Array]) -> dict[str, Any]:
-    """Figures of summed columns by the keys of `simulator.published`; shares from 0 to 1, seconds, counts."""
+    """Figures of summed columns by the keys of `published`; shares from 0 to 1, seconds, counts."""
     changes, inserted, jumps = sums["changes"], sums["inserted"], sums["jumps"]
     count = changes[..., 0]
     found: dict[str, Any] = {f"gap_{name_of(s)}": at_least(GAP_EDGES, sums["gap_hist"], s) for s in GAP_S}

@@ -18,13 +18,13 @@ from math import log
 
 from echo_ray.schema import EventType
 from echo_ray.text import common_suffix
-from simulator import distance, equivalence, policy
-from simulator.asking import Asking
 from simulator.config import SimulateConfig
-from simulator.desk import Flow
-from simulator.policies import drifted
-from simulator.policy import Exposure, Policy, Reader, Verdict
-from simulator.timers import Check, Debounce, Dismissed, Escape, Expire, Ghost, Response, Timer
+from simulator.desk.asking import Asking
+from simulator.desk.books import Flow
+from simulator.desk.timers import Check, Debounce, Dismissed, Escape, Expire, Ghost, Response, Timer
+from simulator.rules import distance, equivalence, policy
+from simulator.rules.policies import drifted
+from simulator.rules.policy import Exposure, Policy, Reader, Verdict
 from simulator.truth import Detail, How, Truth, TruthKind
 from simulator.work.items import Plan
 

@@ -6,10 +6,10 @@ those close of which the intent has the closing one where the editor puts it, so
 """
 
 from echo_ray import text as texts
-from simulator import typing_model
-from simulator.desk import Flow, Pending
-from simulator.document import AUTO, CLOSERS
-from simulator.taking import Taker
+from simulator.desk import typing_model
+from simulator.desk.books import Flow, Pending
+from simulator.desk.document import AUTO, CLOSERS
+from simulator.desk.taking import Taker
 from simulator.truth import By
 
 _LOOK_AHEAD_CHARS = 2_000  # for the bracket that closes

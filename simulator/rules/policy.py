@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from simulator import distance as distances
+from simulator.rules import distance as distances
 
 TASTE_SD = 0.44
 """Standard deviation of the user's own offset to the logit [D]."""
@@ -40,7 +40,10 @@ ACCEPT_LN_BASE, ACCEPT_LN_SLOPE, ACCEPT_SD = -0.50, 0.433, 0.96
 """`ln seconds = base + slope ln L + N(0, sd)` from display to acceptance [D]."""
 REJECT_LN_MEAN, REJECT_SD = 1.18, 1.40
 """Seconds from display to rejection, lognormal, whatever the length [D]."""
-RULE_FILES = ("policy.py", "policies.py", "distance.py", "equivalence.py")
+RULE_FILES = (
+    *("policy.py", "policies.py", "distance.py", "equivalence.py", "equivalence_names.py"),
+    "../work/style_names.py",
+)
 """Sources that decide; `policy_hash` covers them."""
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
@@ -227,7 +230,9 @@ def load(name_or_path: str) -> Policy:
 
     Raises ConfigError that names simulate.policy.
     """
-    from simulator import policy_file  # here, because the files hold rules that are built on this module
+    from simulator.rules import (
+        policy_file,  # here, because the files hold rules that are built on this module
+    )
 
     return policy_file.load(name_or_path)
 

@@ -15,8 +15,8 @@ from enum import StrEnum
 from echo_ray import text as texts
 from echo_ray.errors import ConfigError
 from simulator.config import SimulateConfig
-from simulator.document import Document
-from simulator.drafts import comment_mark
+from simulator.desk.document import Document
+from simulator.desk.drafts import comment_mark
 
 
 class Touch(StrEnum):

@@ -19,8 +19,8 @@ import zstandard
 from echo_ray.errors import ConfigError
 from echo_ray.schema import Kind
 from echo_ray.sealed import SEALED
-from simulator import ledger
-from simulator.oracle import Asked, Event, Gap, Stroke, gaps
+from simulator.fleet import ledger
+from simulator.judge.oracle import Asked, Event, Gap, Stroke, gaps
 from simulator.truth import TruthKind
 
 Row = dict[str, Any]

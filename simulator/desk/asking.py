@@ -6,14 +6,15 @@ share, or measured.
 """
 
 from echo_ray.schema import EventType, Kind
-from simulator import clients, policy
-from simulator.clients import Touch
 from simulator.config import SimulateConfig
-from simulator.desk import Desk, Flow
-from simulator.document import Edit
-from simulator.policy import Policy
+from simulator.desk import clients
+from simulator.desk.books import Desk, Flow
+from simulator.desk.clients import Touch
+from simulator.desk.document import Edit
+from simulator.desk.timers import Dismissed, Expire, Ghost, Place, Response
+from simulator.rules import policy
+from simulator.rules.policy import Policy
 from simulator.steps import Answer, Ask, Report, Withdrawal
-from simulator.timers import Dismissed, Expire, Ghost, Place, Response
 from simulator.truth import By, How, TruthKind
 from simulator.work.items import Plan
 

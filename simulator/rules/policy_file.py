@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from echo_ray.errors import ConfigError
-from simulator import policies
-from simulator.policy import Policy, policy_hash
+from simulator.rules import policies
+from simulator.rules.policy import Policy, policy_hash
 
 _FIELDS = {"policy", "shift", "rule_hash", "baseline", "figures", "hash"}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from echo_ray import text as texts
-from simulator import typing_model
+from simulator.desk import typing_model
 from simulator.draws import Draws
 
 _WORD = re.compile(r"[A-Za-z_]\w{2,}")

@@ -1,7 +1,7 @@
 """Figures of many simulated developers, with intervals over users (sections 3.6 and 5).
 
-A `Table` stacks what `simulator.measure` left of each user; `figures` turns weighted sums of its columns into
-the figures that `simulator.published` has targets for. One call serves many weights, so an interval costs
+A `Table` stacks what `measure` left of each user; `figures` turns weighted sums of its columns into
+the figures that `published` has targets for. One call serves many weights, so an interval costs
 no second pass over the truth. Intervals resample users, never exposures. Quantiles come from histograms
 with 40 cells per factor of ten: their error is below 3%.
 
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from echo_ray.rng import digest
-from simulator.measure import SECOND_EDGES, User
-from simulator.measure_bins import SIZE_EDGES, Array, Columns, quantile, ratio
-from simulator.measure_edits import GAP_S, LIFE_S, edit_figures, name_of
-from simulator.published import LENGTH_BINS, MATCH_BINS, PERSIST_S
+from simulator.judge.measure import SECOND_EDGES, User
+from simulator.judge.measure_bins import SIZE_EDGES, Array, Columns, quantile, ratio
+from simulator.judge.measure_edits import GAP_S, LIFE_S, edit_figures, name_of
+from simulator.judge.published import LENGTH_BINS, MATCH_BINS, PERSIST_S
 
 ENOUGH_SHOWN = 30
 """Users with fewer suggestions shown are left out of the spread between users (count)."""

@@ -1,7 +1,7 @@
 """What one simulated developer's sealed truth adds up to, by the definitions of sections 1 and 3.6.
 
 `measure` reads one developer's rows once and leaves a `User`: additive columns (counts and histograms, some
-thousand numbers however long the developer worked). `simulator.measure_table` makes figures of them.
+thousand numbers however long the developer worked). `simulator.judge.measure_table` makes figures of them.
 
 Definitions. *Shown*: painted and visible for 750 ms, or accepted; AR = whole acceptances / shown. *Decided*:
 exposures that the policy judged (visible for 250 ms); AR by match, by length and after the previous decision
@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from echo_ray.schema import Kind
-from simulator.measure_bins import SIZE_EDGES, Array, Columns, histogram, log_edges
-from simulator.measure_edits import SESSION_S, EditProcess, Stroke
-from simulator.published import LENGTH_BINS, MATCH_BINS, PERSIST_S
+from simulator.judge.measure_bins import SIZE_EDGES, Array, Columns, histogram, log_edges
+from simulator.judge.measure_edits import SESSION_S, EditProcess, Stroke
+from simulator.judge.published import LENGTH_BINS, MATCH_BINS, PERSIST_S
 from simulator.truth import By, How, TruthKind
 
 Row = Mapping[str, Any]

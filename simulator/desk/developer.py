@@ -11,17 +11,17 @@ Not covered: a file that is opened again later starts from the text of its commi
 
 from dataclasses import dataclass
 
-from simulator import drafts, typing_model
 from simulator.config import SimulateConfig
-from simulator.desk import Flow, Frame
-from simulator.document import Document
-from simulator.drafts import Why
+from simulator.desk import drafts, typing_model
+from simulator.desk.books import Flow, Frame
+from simulator.desk.document import Document
+from simulator.desk.drafts import Why
+from simulator.desk.typing_model import dwell_ms
+from simulator.desk.writer import Writer
 from simulator.person import BREAK_MS
-from simulator.policy import Policy, State
+from simulator.rules.policy import Policy, State
 from simulator.truth import By, Tally, TruthKind
-from simulator.typing_model import dwell_ms
 from simulator.work.items import Plan, WorkItem
-from simulator.writer import Writer
 
 
 @dataclass(slots=True)

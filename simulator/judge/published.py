@@ -4,7 +4,7 @@
 to reach it. A target without a knob is a prediction: nothing was turned to reach it, so it can be wrong.
 `PREDICTED` are further published figures that nothing was turned for; they have no tolerance. `SET` are
 inputs: the model draws from the published distribution, so agreement says only that it does. Keys are those
-of `simulator.measure.figures`.
+of `simulator.judge.measure.figures`.
 
 Shares run from 0 to 1, times are seconds, lengths characters. Tags of sources: [V] published, [D] computed
 from released raw data, [C] arithmetic on the paper's figures. A simulated figure is never a human one: a

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from echo_ray.errors import ConfigError
-from simulator import distance as distances
 from simulator.draws import Draws
-from simulator.policy import (
+from simulator.rules import distance as distances
+from simulator.rules.policy import (
     FITTED,
     P1,
     Curve,

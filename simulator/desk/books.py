@@ -8,18 +8,18 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from simulator.clients import PROFILES, Plugin, Touch
-from simulator.clock import Clock
 from simulator.config import SimulateConfig
-from simulator.document import Document, Edit
-from simulator.drafts import Revision
+from simulator.desk.clients import PROFILES, Plugin, Touch
+from simulator.desk.clock import Clock
+from simulator.desk.document import Document, Edit
+from simulator.desk.drafts import Revision
+from simulator.desk.timers import Timer
+from simulator.desk.typing_model import Pause, dwell_ms
 from simulator.draws import Draws
 from simulator.person import BREAK_MS, person
-from simulator.policy import Policy, State
+from simulator.rules.policy import Policy, State
 from simulator.steps import Answer, Ask, Report, Withdrawal
-from simulator.timers import Timer
 from simulator.truth import By, Detail, Tally, Truth, TruthKind
-from simulator.typing_model import Pause, dwell_ms
 from simulator.work.items import Plan
 
 T = TypeVar("T")

@@ -9,14 +9,14 @@ Our choice: while something wrong is being typed, the user does not judge what a
 import re
 
 from echo_ray import text as texts
-from simulator import drafts, typing_model
-from simulator.desk import Flow, Frame
-from simulator.document import PASTED
-from simulator.drafts import Revision, Why
-from simulator.keyboard import Keyboard
-from simulator.policy import State
+from simulator.desk import drafts, typing_model
+from simulator.desk.books import Flow, Frame
+from simulator.desk.document import PASTED
+from simulator.desk.drafts import Revision, Why
+from simulator.desk.keyboard import Keyboard
+from simulator.desk.typing_model import Place
+from simulator.rules.policy import State
 from simulator.truth import By
-from simulator.typing_model import Place
 
 _SKIPPED = re.compile(r"\w{2,12}(?!\w)")
 _NAME = re.compile(r"[\w.]{6,60}")

@@ -1,4 +1,4 @@
-"""The editing process of real people: the statistics of `simulator.measure_edits` from recordings.
+"""The editing process of real people: the statistics of `simulator.judge.measure_edits` from recordings.
 
 Two readings of one recording. *Minimal*: every edit reduced to what changed, no-ops gone, moved and
 restored blocks followed; the simulator's edits are of this kind, so this is the reading to compare with.
@@ -17,8 +17,8 @@ from echo_ray.edits import apply
 from echo_ray.errors import ConfigError
 from echo_ray.log import recordings, source
 from echo_ray.log.replay import tuples
-from simulator.measure_bins import Columns
-from simulator.measure_edits import EditProcess, Stroke
+from simulator.judge.measure_bins import Columns
+from simulator.judge.measure_edits import EditProcess, Stroke
 
 MIN_CHANGES = 1_000
 """Recordings with fewer changes are too short for statistics (count)."""

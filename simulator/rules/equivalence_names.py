@@ -1,4 +1,4 @@
-"""Tokens of pieces of code, and the names of local variables in them, for `simulator.equivalence`.
+"""Tokens of pieces of code, and the names of local variables in them, for `simulator.rules.equivalence`.
 
 Pieces begin and end anywhere, so nothing here parses: a name counts as a local variable when the piece binds
 it before any other use, in a line that lies in the body of a function by its indentation.

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from simulator.clients import Touch
-from simulator.document import Document, Span
+from simulator.desk.clients import Touch
+from simulator.desk.document import Document, Span
 
 Place = tuple[str, int, int]
 """Frame, characters left, occurrence: the opportunity on which all draws of a suggestion hang."""

@@ -7,11 +7,12 @@ had put are replaced when the suggestion brings its own, as editors do.
 """
 
 from echo_ray.schema import EventType
-from simulator import distance, typing_model
-from simulator.desk import Flow
-from simulator.policy import State
-from simulator.screen import Screen, Taking
-from simulator.timers import Check
+from simulator.desk import typing_model
+from simulator.desk.books import Flow
+from simulator.desk.screen import Screen, Taking
+from simulator.desk.timers import Check
+from simulator.rules import distance
+from simulator.rules.policy import State
 from simulator.truth import By, How, TruthKind
 
 PERSIST_S = (15, 30, 120, 300, 600)

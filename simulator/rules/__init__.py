@@ -1,0 +1,1 @@
+"""When a suggestion is accepted: frozen policies, distances, equivalent texts, calibration (section 3.5)."""
