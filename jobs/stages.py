@@ -21,9 +21,9 @@ from echo_ray.stages import verify as verifying
 from jobs.settings import RunConfig
 
 
-def folders(section: str, config: Config) -> tuple[Path, Path]:
+def folders(section: str, config: Config, judges: bool = False) -> tuple[Path, Path]:
     """(input, output) of a stage. Raises ConfigError, naming the key, when one is not given or not there, and
-    for the sealed truth of a simulation.
+    for the sealed truth of a simulation unless the job `judges`.
     """
     for key in ("input", "output"):
         if getattr(config, key) is None:
@@ -34,7 +34,8 @@ def folders(section: str, config: Config) -> tuple[Path, Path]:
         raise ConfigError(f"{section}.input={source} does not exist")
     if source.resolve() in (output.resolve(), *output.resolve().parents):
         raise ConfigError(f"{section}.output={output} lies in {section}.input={source}: name another folder")
-    sealed.refuse(source, f"{section}.input")
+    if not judges:
+        sealed.refuse(source, f"{section}.input")
     return source, output
 
 

@@ -46,7 +46,7 @@ LISTS = {
 
 def validity(config: RunConfig, command: str) -> None:
     """Verb `validity`."""
-    folders("validity", config.validity)
+    folders("validity", config.validity, judges=True)
     report = make(config.validity)
     data, page = write(report, _output(config.validity))
     print(validity_page.terminal(report))

@@ -181,12 +181,12 @@ def _distributions(chart: Chart, points: Mapping[str, Points], x: Axis, y: Axis)
 
 
 def _persistence(rows: Mapping[str, Row]) -> Chart | None:
-    x, y = Axis(10, 900, log=True), Axis(0.4, 1)
+    x, y = Axis(10, 900, log=True), Axis(0, 1)
     chart = Chart(
         "What becomes of accepted text",
         "Share of acceptances whose text is unchanged, or changed by at most a third, after so long.",
         "time since accepted", "share", [(x.place(age), f"{age} s" if age < 60 else f"{age // 60} min")
-                                         for age in PERSIST_S], _share_ticks(y, (0.4, 0.6, 0.8, 1)),
+                                         for age in PERSIST_S], _share_ticks(y, (0, 0.25, 0.5, 0.75, 1)),
     )  # fmt: skip
     for name, style, text in (
         ("unchanged", "sim", "unchanged"),

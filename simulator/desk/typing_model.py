@@ -15,21 +15,21 @@ from simulator.draws import Draws
 MOTOR_MEDIAN_MS, MOTOR_SD = 135.0, 0.45
 TYPO_SHARE = 0.055
 """Keys that go wrong."""
-LATE_SHARE = 0.85
+LATE_SHARE = 0.95
 """Slips that are noticed only after some more text, and repaired by going back. Fitted: jump share."""
 UNSEEN_SHARE = 0.004
 """Slips that nobody notices until the code is run (section 3.3)."""
 UNDO_SHARE = 0.12
 """Slips taken back with undo instead of backspace. Fitted: undo is .5% of the edits."""
-FALSE_START_SHARE = 0.58
+FALSE_START_SHARE = 0.62
 """Lines of which the user first types something else. Fitted: typed-character survival."""
 FALSE_START_CHARS = (4, 30)
 """Least and most characters of a false start. Our choice: small ones."""
 REPHRASE_SHARE = 0.08
 """Lines whose end is first written differently and revised later. Fitted: typed-character survival."""
-SKIP_SHARE = 0.8
+SKIP_SHARE = 0.9
 """Words that are left out and filled in a moment later. Fitted: jump share."""
-EXTRA_SHARE = 0.20
+EXTRA_SHARE = 0.22
 """Lines before which a line stands for a while that does not stay (debugging output). Our choice."""
 PROMPT_SHARE = 0.03
 """Lines before which the user writes a comment to steer the model; it goes again (section 3.3)."""
