@@ -29,6 +29,7 @@ from jobs.settings import RunConfig
 from jobs.stages import say, warn
 from simulator import engines
 from simulator.config import SimulateConfig, Split
+from simulator.desk import clients
 from simulator.fleet import ledger
 from simulator.fleet.team import Job, Summary, behaviour, is_address, names
 from simulator.rules import policy
@@ -70,6 +71,7 @@ def check(config: RunConfig, splits: Sequence[Split]) -> None:
     """Refuse, before anything starts, work that is not there and a service that cannot run."""
     check_memory(config.cluster.min_memory_gb)
     policy.load(config.simulate.policy)
+    clients.check(list(config.simulate.clients))
     answering = who_answers(config)
     for split in splits:
         corpus(config.simulate, split)

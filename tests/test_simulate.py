@@ -41,8 +41,8 @@ SMALL = [
     "import.partitions=2",
 ]
 """A few developers on two packages of the standard library."""
-JUDGES = ("polic*", "calibration", "engines", "equivalence", "distance")
-"""What decides about suggestions, or makes them."""
+JUDGES = ("rules/[a-z]*", "engines", "desk/[a-z]*", "work/[a-z]*")
+"""What decides about suggestions, makes them, or writes."""
 
 
 # The seal.
@@ -359,6 +359,7 @@ def test_an_engine_is_an_address_a_stand_in_or_a_model() -> None:
         (["simulate.engine={tmp}"], "has no config.json"),
         (["simulate.workers=0"], "simulate.workers = 0 is refused"),
         (["simulate.policy=p9"], "simulate.policy"),
+        (["simulate.engine=oracle", "simulate.clients={{vim: 1}}"], "simulate.clients: 'vim' is not one of"),
         (["simulate.engine=oracle", "simulate.sources=[no_such_package]"], "simulate.sources"),
         (["simulate.output={tmp}", "simulate.engine=oracle"], "holds files that no stage wrote"),
     ],

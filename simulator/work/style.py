@@ -30,6 +30,7 @@ from echo_ray.stages import syntax
 from simulator.draws import Draws
 from simulator.work import style_scopes
 from simulator.work.style_names import Habit, renamed
+from simulator.work.style_queries import QUERIES
 from simulator.work.style_scopes import Edit
 
 MOST_DROPPED = 0.8
@@ -183,7 +184,7 @@ _GO_DECLARATION = re.compile(rb"(?:func|type|var|const|package)\b")
 @functools.cache
 def _query(grammar: str) -> Query:
     language: Any = tree_sitter_language_pack.get_language(grammar)
-    return Query(language, style_scopes.QUERIES[grammar] + _FORM.get(grammar, "(comment) @comment"))
+    return Query(language, QUERIES[grammar] + _FORM.get(grammar, "(comment) @comment"))
 
 
 def _edits(parsed: syntax.Parsed, language: str, grammar: str, style: Style) -> Iterator[Edit]:
