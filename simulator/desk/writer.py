@@ -11,9 +11,9 @@ import re
 from echo_ray import text as texts
 from simulator.desk import drafts, typing_model
 from simulator.desk.books import Flow, Frame
+from simulator.desk.detours import Wanderer
 from simulator.desk.document import PASTED
 from simulator.desk.drafts import Revision, Why
-from simulator.desk.keyboard import Keyboard
 from simulator.desk.typing_model import Place
 from simulator.rules.policy import State
 from simulator.truth import By
@@ -25,7 +25,7 @@ _LOOK_AHEAD_CHARS = 2_000  # for the bracket that closes
 _SELDOM = ('"', "'", "`")
 
 
-class Writer(Keyboard):
+class Writer(Wanderer):
     """A developer with a keyboard; `self.lines` are other lines of the file."""
 
     lines: list[str]
@@ -50,6 +50,8 @@ class Writer(Keyboard):
                 yield from self.move_over()
                 continue
             count = self.nth("stroke")
+            if not count and not frame.nested and frame.written and frame.text[frame.written] == "\n":
+                yield from self.tour()
             where = typing_model.place(frame.text, frame.written)
             gap_ms = typing_model.gap_ms(self.draws, self.person.speed, where, frame.key, frame.left, count)
             gap_ms, self.thinking_ms = gap_ms + self.thinking_ms, 0.0
