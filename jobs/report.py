@@ -18,11 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from echo_ray import metrics
 from echo_ray.errors import SchemaError
-from jobs import charts, verdict
+from jobs import charts, pages, verdict
 from jobs.report_inputs import COUNTS, SPELLINGS, Arm, Inputs, Stage
 
 VERSION = "1"
@@ -61,13 +59,7 @@ def build(inputs: Inputs) -> dict[str, Any]:
 
 def render(report: Mapping[str, Any]) -> str:
     """`report.html`: one self-contained page that draws a `build` value, also one read back from JSON."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment()
     environment.filters |= {
         name: getattr(charts, name)
         for name in ("percent", "points", "signed", "count", "decimal", "p_value", "duration", "words")

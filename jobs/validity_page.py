@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from jobs import charts as house
+from jobs import pages
 from jobs.charts import NONE, percent
 from jobs.validity_charts import charts
 
@@ -43,13 +41,7 @@ _SHARES = frozenset(
 
 def render(report: Mapping[str, Any]) -> str:
     """`validity.html` of a report, also of one read back from JSON."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = pages.environment()
     environment.filters |= {
         "percent": percent,
         "count": house.count,

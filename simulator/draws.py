@@ -9,9 +9,13 @@ ten times as fast as hashing every draw anew.
 """
 
 import math
+from collections.abc import Sequence
 from statistics import NormalDist
+from typing import TypeVar
 
 from echo_ray import rng
+
+T = TypeVar("T")
 
 _INVERSE_NORMAL = NormalDist().inv_cdf
 _TINY = 2.0**-54  # the inverse normal needs a number above 0
@@ -51,3 +55,13 @@ class Draws:
     def forget(self) -> None:
         """Empty the cache of hashes; call it between work items. No draw changes."""
         self._roots.clear()
+
+
+def weighted(draw: float, choices: Sequence[tuple[T, float]]) -> T:
+    """The one of the weighted `choices`, at least one, that `draw` in [0, 1) falls on."""
+    left = draw * sum(weight for _, weight in choices)
+    for value, weight in choices:
+        if left < weight:
+            return value
+        left -= weight
+    return choices[-1][0]

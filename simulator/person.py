@@ -1,11 +1,10 @@
 """Traits of one developer and their working days, drawn from the seed and the name, the same in every arm."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from simulator.draws import Draws
+from simulator.draws import Draws, weighted
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ def person(draws: Draws, clients: dict[str, float]) -> Person:
         taste=TASTE_SCALE * draws.normal("taste"),
         patience=math.exp(PATIENCE_SD * draws.normal("patience")),
         lenient=draws.unit("lenient") < LENIENT_SHARE,
-        client=_weighted(draws.unit("client"), sorted(clients.items())),
+        client=weighted(draws.unit("client"), sorted(clients.items())),
     )
 
 
@@ -87,7 +86,7 @@ def shifts(draws: Draws, days: int, active_minutes: float) -> list[Shift]:
             parts.append(min(left, max(drawn, 1.0)))
             left -= parts[-1]
         hours = sorted(
-            _weighted(draws.unit("hour", at=day, occurrence=n), HOURS)
+            weighted(draws.unit("hour", at=day, occurrence=n), HOURS)
             + draws.unit("minute", at=day, occurrence=n)
             for n in range(len(parts))
         )
@@ -95,12 +94,3 @@ def shifts(draws: Draws, days: int, active_minutes: float) -> list[Shift]:
             start_ms = EPOCH_MS + DAY_MS * day + 3_600_000.0 * hour
             found.append(Shift(len(found), day, start_ms, minutes))
     return found
-
-
-def _weighted(draw: float, choices: Sequence[tuple[T, float]]) -> T:
-    left = draw * sum(weight for _, weight in choices)
-    for value, weight in choices:
-        if left < weight:
-            return value
-        left -= weight
-    return choices[-1][0]

@@ -297,6 +297,16 @@ def test_bounds_of_what_any_engine_can_do():
     assert token["accepted_chars"] / (token["accepted_chars"] + token["typed_chars"]) < 0.45
 
 
+def test_without_suggestions_editing_looks_like_the_recorded_trace():
+    """Section 1.3, with twice the tolerance of 3.7 for a few short days; `validity` has the figures."""
+    alone = total("empty")
+    assert 0.5 < alone["gaps_2s"] / alone["gaps"] / 0.108 < 1.5
+    assert 0.5 < alone["gaps_15s"] / alone["gaps"] / 0.027 < 1.5
+    assert 0.5 < alone["deletes"] / alone["edits"] / 0.09 < 1.5
+    assert 0.5 < alone["jumps"] / alone["edits"] / 0.11 < 1.5
+    assert 0.5 < 60 * alone["edits"] / alone["active_s"] / 26.6 < 1.5
+
+
 def test_strict_policies_take_less():
     exact = total("half", rule="p4")
     assert exact["accepted"] / exact["shown_750"] < total("half")["accepted"] / total("half")["shown_750"]

@@ -27,7 +27,7 @@ from tree_sitter import Node, Query, QueryCursor
 
 from echo_ray import rng
 from echo_ray.stages import syntax
-from simulator.draws import Draws
+from simulator.draws import Draws, weighted
 from simulator.work import style_scopes
 from simulator.work.style_names import Habit, renamed
 from simulator.work.style_queries import QUERIES
@@ -80,19 +80,19 @@ class Style:
 def style(draws: Draws) -> Style:
     """The preferences of the user `draws.user`."""
     return Style(
-        quote=_choice(draws.unit("style quote"), (("'", 0.4), ('"', 0.4), ("", 0.2))),
-        commas=_choice(
+        quote=weighted(draws.unit("style quote"), (("'", 0.4), ('"', 0.4), ("", 0.2))),
+        commas=weighted(
             draws.unit("style commas"), ((Marks.ADD, 0.4), (Marks.REMOVE, 0.4), (Marks.KEEP, 0.2))
         ),
-        semicolons=_choice(
+        semicolons=weighted(
             draws.unit("style semicolons"), ((Marks.ADD, 0.4), (Marks.REMOVE, 0.3), (Marks.KEEP, 0.3))
         ),
-        pointers=_choice(
+        pointers=weighted(
             draws.unit("style pointers"),
             ((Pointers.LEFT, 0.4), (Pointers.RIGHT, 0.4), (Pointers.KEEP, 0.2)),
         ),
         dropped=MOST_DROPPED * draws.unit("style comments"),
-        habit=_choice(
+        habit=weighted(
             draws.unit("style habit"), ((Habit.SHORT, 0.45), (Habit.LONG, 0.45), (Habit.PLAIN, 0.1))
         ),
         key=int(draws.unit("style key") * 2**53),
@@ -348,12 +348,3 @@ def _scripts(text: str) -> Iterator[tuple[int, int, str]]:
         named = re.search(r"""lang\s*=\s*['"](\w+)['"]""", opened[1])
         inner = {"ts": "typescript", "tsx": "typescriptreact"}.get(named[1] if named else "", "javascript")
         yield opened.end(), at, inner
-
-
-def _choice(draw: float, choices: Any) -> Any:
-    """The one of the weighted `choices` that `draw` in [0, 1) falls on; weights add up to 1."""
-    for value, weight in choices:
-        if draw < weight:
-            return value
-        draw -= weight
-    return choices[-1][0]

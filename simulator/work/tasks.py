@@ -19,7 +19,7 @@ import numpy as np
 
 from echo_ray.errors import ConfigError
 from simulator.config import SimulateConfig
-from simulator.draws import Draws
+from simulator.draws import Draws, weighted
 from simulator.work import mix, screen
 from simulator.work.edits import document, play
 from simulator.work.history import Change, Commit
@@ -56,7 +56,7 @@ def tasks(config: SimulateConfig, corpus: Corpus, draws: Draws, restyle: Restyle
     corpus offers nothing to write.
     """
     ranked = _ranked(config, corpus.repositories, draws)
-    own = ranked[: _weighted(draws.unit("work repositories"), REPOSITORIES)]
+    own = ranked[: weighted(draws.unit("work repositories"), REPOSITORIES)]
     used: set[str] = set()
     visits = number = 0
     while True:
@@ -90,7 +90,7 @@ def _task(
     for attempt in range(_TRIES if ranked else 0):
         where = draws.unit("work where", at=number, occurrence=attempt)
         if attempt < _OWN_TRIES:
-            repository = _weighted(where, list(zip(own, PREFERENCE, strict=False)))
+            repository = weighted(where, list(zip(own, PREFERENCE, strict=False)))
         else:
             repository = ranked[int(where * len(ranked))]
         replay = draws.unit("work replays", at=number, occurrence=attempt) < config.history_share
@@ -198,7 +198,7 @@ def _rewrite(
     ]
     chosen: list[Hole] = []
     for count in range(1 + int(draws.unit("work holes", file.pseudonym, number) * MOST_HOLES)):
-        kind = _weighted(draws.unit("work kind", file.pseudonym, number, count), HOLES)
+        kind = weighted(draws.unit("work kind", file.pseudonym, number, count), HOLES)
         free = [hole for hole in found if all(_apart(hole, other) for other in chosen)]
         pool = [hole for hole in free if hole.kind is kind] or free
         if pool:
@@ -241,12 +241,3 @@ def _without(text: str, start: int, later: Sequence[Hole]) -> str:
         parts.append(text[start : hole.start])
         start = hole.stop
     return "".join([*parts, text[start:]])
-
-
-def _weighted(draw: float, choices: Sequence[tuple[T, float]]) -> T:
-    left = draw * sum(weight for _, weight in choices)
-    for value, weight in choices:
-        if left < weight:
-            return value
-        left -= weight
-    return choices[-1][0]
