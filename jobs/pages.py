@@ -1,4 +1,4 @@
-"""Templates of the pages that people look at: self-contained, escaped, and strict about what they are given."""
+"""Templates of the pages that people look at: self-contained, escaped, strict about what they are given."""
 
 from pathlib import Path
 
