@@ -50,8 +50,10 @@ def calibrate(config: RunConfig, command: str) -> None:
             f"calibrate  run {number}: shift {tried.shift:+.3f}  simulated {rates}"
             f"  {tried.requests_per_day:.0f} requests/day"
         )
-    how = "met" if fit.met else "missed at the largest shift allowed" if fit.clamped else "missed"
-    print(f"calibrate  target AR {100 * fit.target:.1f}% {how}; policy {rule.hash} is frozen in {path}")
+    reached = f"{100 * fit.best.acceptance_rate:.1f}% for a target of {100 * fit.target:.1f}%"
+    limit = ", at the largest shift allowed" if fit.clamped else ""
+    within = f"{'' if fit.met else 'not '}within {100 * fit.tolerance:.1f} points"
+    print(f"calibrate  simulated AR {reached}: {within}{limit}; policy {rule.hash} is frozen in {path}")
 
 
 def baseline(answering: simulate.Answering) -> str:
