@@ -17,6 +17,8 @@ from simulator.desk import taking
 from simulator.desk.clients import PROFILES
 from simulator.desk.developer import Developer
 from simulator.desk.document import Edit, replay
+from simulator.draws import Draws
+from simulator.person import person
 from simulator.rules import policy
 from simulator.rules.policies import named
 from simulator.steps import Answer, Ask, Report, Withdrawal
@@ -70,8 +72,19 @@ def cache(function):
     return remembered
 
 
+class Flipped:
+    """The oracle in another style, which lenient users keep."""
+
+    name = version = "flipped"
+
+    def complete(self, ask: Ask) -> str | None:
+        return engines.oracle(ask).translate(str.maketrans({"'": '"', '"': "'"}))
+
+
 def engine(name):
-    return Half() if name == "half" else engines.engine(name, engines.Material(("x = 1\n" * 50,), 0))
+    if name in ("half", "flipped"):
+        return Half() if name == "half" else Flipped()
+    return engines.engine(name, engines.Material(("x = 1\n" * 50,), 0))
 
 
 @cache
@@ -161,6 +174,16 @@ def test_commits_of_real_repositories_in_every_language_and_editor(repository, c
 @cache
 def histories(config):
     return load(config, "train")
+
+
+def test_lenient_users_keep_variants_and_others_do_not():
+    kept = {
+        user: conserved(work(user).items, *driven(user, "flipped")[:3:2])
+        for user in (*USERS, *"abcdefghijkl")
+    }
+    lenient = {user: person(Draws(CONFIG.seed, user), CONFIG.clients).lenient for user in kept}
+    assert any(kept[user] for user in kept if lenient[user])
+    assert not any(kept[user] for user in kept if not lenient[user])
 
 
 def test_requests_show_the_document_of_their_moment():

@@ -80,17 +80,19 @@ class Writer(Wanderer):
         if removed:
             yield from self.wait(self.motor_ms(), judging=False)
             yield from self.delete(removed, By.REVISE)
-        grown = len(revision.final) - removed
+        detour = Frame(
+            f"{frame.key}^{frame.left}.{self.nth('revision')}",
+            frame.base + revision.start,
+            revision.final,
+            nested=True,
+        )
         if revision.final:
-            self.frame = Frame(
-                f"{frame.key}^{frame.left}.{self.nth('revision')}",
-                frame.base + revision.start,
-                revision.final,
-                nested=True,
-            )
+            self.frame = detour
             yield from self.write()
             self.frame = frame
-        frame.text = frame.text[: revision.start] + revision.final + frame.text[revision.stop :]
+        # What stands there now may be a variant of what was meant.
+        grown = len(detour.text) - removed
+        frame.text = frame.text[: revision.start] + detour.text + frame.text[revision.stop :]
         frame.written += grown
         for other in frame.revisions:
             if other.start >= revision.stop:
