@@ -50,7 +50,7 @@ def _alone(folder: Path) -> Iterator[Figure]:
 def _served(folder: Path) -> Iterator[Figure]:
     quiet()
     settings = {"users": SERVED_USERS, "output": folder, "workers": 1}
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         simulate.simulate(RunConfig.model_validate({"simulate": settings, "serve": {"port": 0}}), "bench")
     notes = json.loads((folder / "manifest.json").read_text())["notes"]
     share = notes["simulator_cpu_s"] / notes["wall_s"]
