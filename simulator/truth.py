@@ -60,8 +60,6 @@ class By(StrEnum):
     """A key that went wrong, or text that is taken back."""
     DELETE = "delete"
     DEDENT = "dedent"
-    CLOSE = "close"
-    """A closing bracket or quote typed over the one that the editor had put."""
     ACCEPT = "accept"
     FIX = "fix"
     """Repair of accepted text."""
@@ -82,6 +80,9 @@ class How(StrEnum):
     NAV_AWAY = "nav_away"
     EXPIRED = "expired"
 
+
+COUNTED_MS = 750.0
+"""Visible for this long, or accepted: the exposure counts for AR (section 3.6)."""
 
 Detail = str | int | float | bool | None
 

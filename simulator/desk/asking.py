@@ -15,13 +15,11 @@ from simulator.desk.timers import Dismissed, Expire, Ghost, Place, Response
 from simulator.rules import policy
 from simulator.rules.policy import Policy
 from simulator.steps import Answer, Ask, Report, Withdrawal
-from simulator.truth import By, How, TruthKind
+from simulator.truth import COUNTED_MS, By, How, TruthKind
 from simulator.work.items import Plan
 
 EXPIRE_MS = 10_000.0
 """An undecided or rejected suggestion goes after this long (section 3.3)."""
-COUNTED_MS = 750.0
-"""Visible for this long, or accepted: the exposure counts for AR (section 3.6)."""
 MAX_PROPOSAL_CHARS = 2_000
 """No editor shows more; the rest of a longer answer is not read. Our choice."""
 

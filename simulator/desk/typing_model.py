@@ -98,8 +98,6 @@ LOOKUP = Pause(1.0, 90.0, 0.79)
 """When another file is opened: dwell of LOOKUP, LN(4.50, 0.79) [D]."""
 RUN = Pause(0.24, 28.5, 1.49)
 """After one piece of work in four: dwell of RUN, LN(3.35, 1.49) [D]."""
-DOC = Pause(1.0, 1.95, 2.35)
-"""Before a comment that documents: dwell of DOC, LN(0.67, 2.35) [D]."""
 EDIT_OWN = Pause(1.0, 7.2, 1.36)
 """Before own code is changed: dwell of EDIT_OWN, LN(1.97, 1.36) [D]. Our choice: a third of it is reading."""
 FIX = Pause(1.0, 6.0, 1.0)

@@ -22,7 +22,6 @@ _SKIPPED = re.compile(r"\w{2,12}(?!\w)")
 _NAME = re.compile(r"[\w.]{6,60}")
 _NOISY_SHARE, _NOISE_S = 0.4, 10.0  # of pasted lines; seconds until what does not belong is taken away
 _LOOK_AHEAD_CHARS = 2_000  # for the bracket that closes
-_SELDOM = ('"', "'", "`")
 
 
 class Writer(Wanderer):

@@ -27,7 +27,6 @@ MATCH_NAMES = ("0", "0 to .1", ".1 to .25", ".25 to .5", ".5 to .75", ".75 or mo
 MATCH_AR = (0.87, 0.78, 0.67, 0.47, 0.11, 0.03)
 PERSIST_S = (15, 30, 120, 300, 600)
 """When the fate of accepted text is checked (seconds)."""
-UNCHANGED = (0.70, 0.68, 0.65, 0.62, 0.59)
 NEARLY_UNCHANGED = (0.92, 0.90, 0.86, 0.82, 0.81)
 """Relative edit distance of at most .33."""
 STATE_SHARES = {

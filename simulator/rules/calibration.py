@@ -12,10 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from simulator.rules.policy import chance
-from simulator.truth import TruthKind
-
-COUNTED_MS = 750.0
-"""Visible for this long, or accepted: the exposure counts for AR (section 3.6)."""
+from simulator.truth import COUNTED_MS, TruthKind
 
 _RATE_FLOOR = 1e-6  # the logit of a rate needs room on both sides
 _SPAN = 8.0
