@@ -1,8 +1,7 @@
-"""How a developer writes a frame: key by key, with slips, pastes, brackets that close themselves, detours.
+"""How a developer writes a frame: key by key, with slips, false starts, pastes, and what is left for later.
 
 Sections 1.3 and 3.3. Mistakes that are noticed at once are taken back on the spot. Those that are noticed
-later become revisions of the frame, like the changes of mind of its draft, and are repaired by going back:
-that is where most jumps of a recorded session come from.
+later become revisions of the frame, like the changes of mind of its draft, and are repaired by going back.
 Our choice: while something wrong is being typed, the user does not judge what appears.
 """
 
@@ -21,7 +20,6 @@ from simulator.truth import By
 _SKIPPED = re.compile(r"\w{2,12}(?!\w)")
 _NAME = re.compile(r"[\w.]{6,60}")
 _NOISY_SHARE, _NOISE_S = 0.4, 10.0  # of pasted lines; seconds until what does not belong is taken away
-_LOOK_AHEAD_CHARS = 2_000  # for the bracket that closes
 
 
 class Writer(Wanderer):
