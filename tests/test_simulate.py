@@ -1,6 +1,7 @@
 """The verb `simulate`: its two outputs for any workers and any engine, killed and resumed, and the seal."""
 
 import ast
+import contextlib
 import json
 import os
 import signal
@@ -287,8 +288,10 @@ def job(folder: Path, users: int) -> tuple[Job, list[str]]:
 def workers() -> Iterator[psutil.Process]:
     """The processes of the actors."""
     for process in psutil.Process().children(recursive=True):
-        if "ray::Worker" in " ".join(process.cmdline() or [process.name()]):
-            yield process
+        # A process may end while we look at it; then it is none that could be killed.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "ray::Worker" in " ".join(process.cmdline() or [process.name()]):
+                yield process
 
 
 @pytest.mark.ray
@@ -316,7 +319,8 @@ def test_workers_that_die_again_are_one_sentence(tmp_path: Path, cluster: None) 
 
     def kill(done: int, requests: int) -> None:
         for process in workers():
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
 
     with pytest.raises(StageError, match="workers died 2 times while t0000") as caught:
         fleet.run([own], {"train": corpus(own.config, "train")}, [users], 1, kill)
