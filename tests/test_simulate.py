@@ -279,9 +279,9 @@ def test_a_killed_run_goes_on_where_it_stopped(line_above: Path, tmp_path: Path)
     assert {name: truth[name] for name in kept} == {name: after[name] for name in kept}
 
 
-def job(folder: Path, users: int) -> tuple[Job, list[str]]:
+def job(folder: Path, users: int, days: int = 1) -> tuple[Job, list[str]]:
     ledger.prepare(folder, "mark")
-    config = SimulateConfig(sources=["json", "asyncio", "email"], active_minutes=40, seed=3)
+    config = SimulateConfig(sources=["json", "asyncio", "email"], active_minutes=40, seed=3, days=days)
     return Job(config, "train", "line_above", None, folder), names("train", users)
 
 
@@ -315,7 +315,7 @@ def test_users_of_a_dead_worker_are_given_to_another(line_above: Path, tmp_path:
 
 @pytest.mark.ray
 def test_workers_that_die_again_are_one_sentence(tmp_path: Path, cluster: None) -> None:
-    own, users = job(tmp_path / "run", 2)
+    own, users = job(tmp_path / "run", 2, days=400)  # nobody is done before the driver looks again
 
     def kill(done: int, requests: int) -> None:
         for process in workers():
