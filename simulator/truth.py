@@ -122,7 +122,7 @@ class Tally:
     edits: int = 0
     """Changes of the document; one key or one acceptance each."""
     keys: int = 0
-    """Keys pressed: edits other than acceptances and pastes, acceptances as one key each."""
+    """Keys pressed: one for every edit, acceptances and pastes included, and for every bracket gone past."""
     deletes: int = 0
     """Edits that only remove."""
     jumps: int = 0

@@ -165,7 +165,8 @@ class Screen(Asking):
         if verdict.accept or partial:
             chars = len(partial) or verdict.chars
             take_s = patience * policy.accept_s(chars, self.draws.normal("accept time", *ghost.place))
-            self._taking = Taking(partial or ghost.text, variant, bool(partial))
+            # A beginning was right as it was meant; only a whole suggestion can make the user think again.
+            self._taking = Taking(partial or ghost.text, None if partial else variant, bool(partial))
             self.until_ms = now_ms + 1000 * take_s
             return take_s
         pause_s = max(self.until_ms - now_ms, 1.0) / 1000
