@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
@@ -52,11 +52,7 @@ def load(
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise ConfigError(f"override {item!r} is not of the form section.key=value")
-        try:
-            value = yaml.safe_load(text) if text else ""
-        except yaml.YAMLError:
-            value = text
-        _assign(tree, key, value)
+        _assign(tree, key, _value(model, key, text))
     return build(model, tree, source=str(path) if path else "the command line")
 
 
@@ -100,6 +96,22 @@ def fingerprint(value: Any) -> str:
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     text = json.dumps(plain, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _value(model: type[Config], key: str, text: str) -> Any:
+    """What the words after `key=` mean: YAML, but `007` stays what it is where a text is wanted."""
+    wanted: Any = model
+    for part in key.split("."):
+        inner = _config_class(wanted)
+        field = _by_key(inner).get(part) if inner is not None else None
+        wanted = field.annotation if field is not None else None
+    texts = wanted is str or set(get_args(wanted)) == {str, NoneType}
+    if texts and not (text[:1] in "\"'" or text in ("null", "~")):
+        return text
+    try:
+        return yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        return text
 
 
 def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:

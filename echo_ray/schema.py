@@ -71,21 +71,118 @@ class Confidence(StrEnum):
     """Some changes were put in order, split or lost: requests are missing from the log."""
 
 
+class LastEdit(StrEnum):
+    """What the user did between the request before of the same file and this one."""
+
+    INSERTED = "inserted"
+    """Text was added in one place."""
+    DELETED = "deleted"
+    """Text was removed in one place, none added."""
+    REPLACED = "replaced"
+    """Text was changed, or several places were."""
+    MOVED = "moved"
+    """Nothing changed; the cursor stands elsewhere."""
+    NONE = "none"
+    """Nothing changed and the cursor did not move."""
+
+
 class Drop(StrEnum):
-    """Why a sample is not trained on. One reason per sample: the first that a stage found."""
+    """Why a sample is not trained on. One reason per sample: the first that a stage found.
+
+    What `distil` and `verify` say begins with its category: `void_`, `syntax_`, `name_`, `repeat_`,
+    `secret_`, `pii_`, `malicious_`, `teacher_`.
+    """
 
     UNOBSERVED = "unobserved"
     """mine: nothing was logged after the request, so an empty commit is absence of evidence."""
-    TEACHER_REWROTE = "teacher_rewrote"
-    """distil: the teacher's answer is not a prefix of the commit."""
-    TOO_LONG = "too_long"
+
+    TEACHER_NO_CUT = "teacher_no_cut"
     """distil: no candidate cut is within the length limits."""
-    SYNTAX = "syntax"
+    TEACHER_REWROTE = "teacher_rewrote"
+    """distil: the target is not a prefix of the commit."""
+    TEACHER_TIMEOUT = "teacher_timeout"
+    """distil, verify: the language model did not answer in time."""
+    TEACHER_PROSE = "teacher_prose"
+    """distil, verify: the language model answered in words."""
+    TEACHER_OUT_OF_RANGE = "teacher_out_of_range"
+    """distil, verify: the language model named an answer that was not offered."""
+    TEACHER_RATE_LIMITED = "teacher_rate_limited"
+    """distil, verify: the endpoint refused for too many requests, after all retries."""
+    TEACHER_ERROR = "teacher_error"
+    """distil, verify: the endpoint failed or could not be reached, after all retries."""
+
+    VOID_MISSING = "void_missing"
+    """verify: the target is empty where the context calls for code."""
+    VOID_DELETION = "void_deletion"
+    """verify: code, but the user was deleting when the request was sent."""
+    VOID_NAVIGATION = "void_navigation"
+    """verify: code, but the user was moving around when the request was sent."""
+    VOID_COMMENT = "void_comment"
+    """verify: the target goes on with the prose of a comment."""
+    VOID_FINISHED = "void_finished"
+    """verify: code after a statement that was finished."""
+    VOID_JUDGED = "void_judged"
+    """verify: the language model says that silence was right, or that it was not."""
+    SYNTAX_ERROR = "syntax_error"
     """verify: prefix + target + suffix has more syntax errors than the context had."""
-    SECRET = "secret"  # noqa: S105 - the name of a reason, not a secret
-    """verify: the target contains a credential."""
-    VOID_CONFLICT = "void_conflict"
-    """verify: the context calls for code and the target is empty, or the reverse."""
+    SYNTAX_INDENT = "syntax_indent"
+    """verify: a line of the target stands at an indentation that does not fit."""
+    SYNTAX_SENTINEL = "syntax_sentinel"
+    """verify: the target holds a model's special token as text."""
+    NAME_UNDEFINED = "name_undefined"
+    """verify: the target uses a name that nothing defines."""
+    NAME_INCONSISTENT = "name_inconsistent"
+    """verify: the target spells a name otherwise than the rest of the file."""
+    NAME_JUDGED = "name_judged"
+    """verify: the language model says that the target does not fit the code around it."""
+    REPEAT_SUFFIX = "repeat_suffix"
+    """verify: the target repeats what the suffix begins with."""
+    REPEAT_BRACKETS = "repeat_brackets"
+    """verify: the target closes brackets that the suffix closes."""
+    SECRET_TOKEN = "secret_token"  # noqa: S105 - the name of a reason, not a secret
+    """verify: a credential of a known format."""
+    SECRET_PASSWORD = "secret_password"  # noqa: S105
+    """verify: a password or key given to a telling name, or in an address."""
+    SECRET_PRIVATE_KEY = "secret_private_key"  # noqa: S105
+    """verify: a private key."""
+    SECRET_RANDOM = "secret_random"  # noqa: S105
+    """verify: a quoted string that looks like a key."""
+    PII_EMAIL = "pii_email"
+    """verify: an e-mail address of a person."""
+    PII_PHONE = "pii_phone"
+    """verify: a telephone number."""
+    PII_CARD = "pii_card"
+    """verify: a payment card number or bank account."""
+    PII_ID = "pii_id"
+    """verify: a number that a state gives to a person."""
+    PII_ADDRESS = "pii_address"
+    """verify: a public network address."""
+    MALICIOUS_COMMAND = "malicious_command"
+    """verify: a shell command that destroys, downloads and runs, or opens a way in."""
+    MALICIOUS_CODE = "malicious_code"
+    """verify: runs code that is decoded, downloaded or hidden."""
+    MALICIOUS_LEAK = "malicious_leak"
+    """verify: sends credentials or private data away."""
+    MALICIOUS_JUDGED = "malicious_judged"
+    """verify: the language model says that the target is unsafe."""
+
+    SELECT_HOLDOUT = "select_holdout"
+    """select: the user is never trained on."""
+    SELECT_CONFIDENCE = "select_confidence"
+    """select: the miner is less sure of the commit than asked for."""
+    SELECT_MODEL_CHARS = "select_model_chars"
+    """select: too much of the target was written by a model."""
+    SELECT_PASTED = "select_pasted"
+    """select: too much of the target was pasted."""
+    SELECT_GAP = "select_gap"
+    """select: enough samples of the same gap."""
+    SELECT_DUPLICATE = "select_duplicate"
+    """select: nearly the same as another sample."""
+    SELECT_USER = "select_user"
+    """select: enough samples of this user."""
+
+    PERPLEXITY_TAIL = "perplexity_tail"
+    """balance: sampled away among the targets that surprise the model most."""
     VOID_QUOTA = "void_quota"
     """balance: more empty targets than the void schedule allows."""
     LENGTH_BAND = "length_band"
@@ -171,6 +268,9 @@ SAMPLE = pa.schema(
         ("model_chars", pa.int64()),
         ("pasted_chars", pa.int64()),
         ("accepted_chars", pa.int64()),
+        ("prefix_complete", pa.bool_()),
+        ("suffix_complete", pa.bool_()),
+        ("last_edit", pa.string()),
         ("drop", pa.string()),
     ]
 )
@@ -178,16 +278,38 @@ SAMPLE = pa.schema(
 both anchors still stood; `end_ts_ms` is the time of the last of them (or of the request itself). Of the
 commit's characters, `human_chars` were typed, `model_chars` accepted from a proposal and `pasted_chars`
 came in one piece from elsewhere; `accepted_chars` says how much of this row's own proposal entered the
-document at once (0 none, null no proposal). All four are inferred from the requests alone."""
+document at once (0 none, null no proposal). All four are inferred from the requests alone. `last_edit`
+(`LastEdit`) says what led to the request; null at the first look at a file. Columns after `end_ts_ms` are
+optional for whoever makes samples elsewhere: absent ones are null."""
 
-DISTILLED = SAMPLE.append(pa.field("target", pa.large_string())).append(pa.field("cut_by", pa.string()))
-"""After `distil`: `target` is null on dropped rows; `cut_by` names the rule or teacher that chose."""
+_CUT = pa.struct([pa.field("stop", pa.int32()), pa.field("rule", pa.string())])
+DISTILLED = pa.schema(
+    [*SAMPLE, ("target", pa.large_string()), ("cut_by", pa.string()), ("cuts", pa.list_(_CUT))]
+)
+"""After `distil`: `target` is null on dropped rows; `cut_by` names the rule or teacher that chose among
+`cuts`, the places (offsets in the commit) where the target could have ended."""
 
-VERIFIED = DISTILLED.append(pa.field("evidence", pa.string()))
-"""After `verify`: `evidence` says what the verdict in `drop` rests on."""
+_CHECK = pa.struct(
+    [
+        *(pa.field(name, pa.string()) for name in ("check", "verdict", "rule")),
+        *(pa.field(name, pa.int32()) for name in ("start", "stop")),
+        pa.field("note", pa.string()),
+    ]
+)
+VERIFIED = pa.schema([*DISTILLED, ("evidence", pa.string()), ("checks", pa.list_(_CHECK))])
+"""After `verify`: `checks` holds the finding of every check that ran (`checks.case.Finding`), `evidence` in
+one line what decided."""
 
-BALANCED = VERIFIED.append(pa.field("copies", pa.int32()))
-"""After `balance`: how often the row is trained on; 0 on dropped rows."""
+SELECTED = pa.schema([*VERIFIED, ("gap", pa.string()), ("twin", pa.string())])
+"""After `select`: `gap` names the samples that end in the same document; `twin` is the sample of which a
+dropped row is a near duplicate."""
+
+SCORED = pa.schema([*SELECTED, ("target_tokens", pa.int32()), ("perplexity", pa.float64())])
+"""After `perplexity`: length of the target (tokens, end token not counted) and its perplexity under the
+current model (end token included); null on dropped rows."""
+
+BALANCED = pa.schema([*SCORED, ("band", pa.string()), ("copies", pa.int32())])
+"""After `balance`: the row's group, and how often it is trained on; 0 on dropped rows."""
 
 REQUIRED = {
     "request": ("request_id", "ts_ms", "user", "session", "file", "prefix", "suffix"),

@@ -70,3 +70,26 @@ def test_settings_are_values() -> None:
 def test_every_field_is_listed_with_its_description() -> None:
     listed = {key: text for key, _, _, text in config.fields(Outer)}
     assert {"mine.idle_s": "Seconds.", "import.idle_s": "Seconds."} == listed
+
+
+class _Names(Config):
+    user: str | None = None
+    label: str = ""
+    count: int = 0
+
+
+class _Holder(Config):
+    names: _Names = _Names()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("007", "007"), ("1e5", "1e5"), ("true", "true"), ("null", None), ("'null'", "null"), ("a: b", "a: b")],
+)
+def test_a_text_is_taken_as_it_is_written(text: str, value: str | None) -> None:
+    assert value == config.load(_Holder, overrides=[f"names.user={text}"]).names.user
+
+
+def test_only_texts_are_taken_as_they_are_written() -> None:
+    found = config.load(_Holder, overrides=["names.label=12", "names.count=12"]).names
+    assert ("12", 12) == (found.label, found.count)

@@ -164,3 +164,25 @@ def test_a_five_megabyte_prefix_is_mined() -> None:
     rows.append(request("r2", 1800, large[:-1] + "z", "\n"))
     assert ["y", "", ""] == [row["commit"] for row in samples(table_of(rows))]
     assert pc.all(pc.is_valid(link_table(table_of(rows))["seq"])).as_py()
+
+
+def test_what_led_to_a_request() -> None:
+    # (prefix, suffix, file): each against the request before of the same file
+    steps = [
+        ("a", "", "f", None),
+        ("ab", "", "f", "inserted"),
+        ("x", "", "g", None),
+        ("a", "", "f", "deleted"),
+        ("a", "", "f", "none"),
+        ("", "a", "f", "moved"),
+        ("b", "", "f", "replaced"),
+        ("xy", "", "g", "inserted"),
+    ]
+    rows = [request(f"r{i}", 500 * i, p, s, file=f) for i, (p, s, f, _) in enumerate(steps)]
+    assert [led for *_, led in steps] == [row["last_edit"] for row in samples(table_of(rows))]
+
+
+def test_samples_say_whether_their_windows_were_whole() -> None:
+    rows = [request("r0", 0, "a", prefix_complete=False), request("r1", 9, "ab", suffix_complete=False)]
+    found = [(row["prefix_complete"], row["suffix_complete"]) for row in samples(table_of(rows))]
+    assert [(False, True), (True, False)] == found

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+from pyarrow.types import is_binary, is_large_binary, is_large_string, is_string
 
 from echo_ray.errors import SchemaError
 
@@ -18,6 +19,42 @@ def require(table: pa.Table, schema: pa.Schema, stage: str) -> None:
     missing = [name for name in schema.names if name not in table.schema.names]
     if missing:
         raise SchemaError(f"{stage}: the input lacks the columns {', '.join(missing)}")
+
+
+def conform(table: pa.Table, schema: pa.Schema, needed: Sequence[str], stage: str) -> pa.Table:
+    """`table` with the columns of `schema`: those in `needed` must be there, others are null when absent.
+
+    A null language is `plaintext`; bytes that are no UTF-8 become U+FFFD. Raises SchemaError for a missing
+    column, or one whose type cannot be the schema's.
+    """
+    missing = [name for name in needed if name not in table.schema.names]
+    if missing:
+        raise SchemaError(f"{stage}: the input lacks the columns {', '.join(missing)}")
+    columns = []
+    for field in schema:
+        if field.name not in table.schema.names:
+            column = pa.nulls(table.num_rows, field.type)
+        else:
+            try:
+                column = _legible(table.column(field.name)).cast(field.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise SchemaError(f"{stage}: column {field.name} cannot be {field.type}: {error}") from None
+        columns.append(column.fill_null("plaintext") if field.name == "language" else column)
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _legible(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A text column whose bytes are UTF-8: where they are not, U+FFFD stands for what cannot be read."""
+    kind = column.type
+    if not any(test(kind) for test in (is_string, is_large_string, is_binary, is_large_binary)):
+        return column
+    try:
+        column.cast(pa.large_string()).validate(full=True)
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        values = (value.as_py() for value in column.cast(pa.large_binary()))
+        texts = [None if value is None else value.decode("utf-8", "replace") for value in values]
+        return pa.chunked_array([pa.array(texts, pa.large_string())])
+    return column
 
 
 def rows(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:

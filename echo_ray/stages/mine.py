@@ -21,7 +21,7 @@ from echo_ray import schema
 from echo_ray.config import Config
 from echo_ray.link import LinkKind
 from echo_ray.link_table import edits_of, in_timeline, link_table
-from echo_ray.schema import Drop, EndReason
+from echo_ray.schema import Drop, EndReason, LastEdit
 from echo_ray.stages.gaps import Moment, Outcome, Rule, mine_session
 from echo_ray.stages.sweep import CONFIDENCES, EMPTY, REASONS, Flags, Found, Timeline, sweep, timeline
 from echo_ray.stages.sweep_text import Ints
@@ -64,6 +64,7 @@ class MineConfig(Config):
 
 
 _KEPT = ("request_id", "user", "session", "file", "language", "ts_ms", "prefix", "suffix", "proposal")
+_COMPLETE = ("prefix_complete", "suffix_complete")
 _READ = (
     *("session", "user", "file", "ts_ms", "delivered", "proposal", "prefix_complete", "suffix_complete"),
     *schema.LINKS.names,
@@ -88,7 +89,10 @@ def mine(table: pa.Table, config: MineConfig) -> pa.Table:
     parts = [sweep(table, requests.only(quick))] if quick.any() else []
     if not quick.all():
         parts.append(_one_by_one(table, requests.only(~quick), rule))
-    columns: dict[str, Any] = {"sample_id": table["request_id"]} | {name: table[name] for name in _KEPT}
+    columns: dict[str, Any] = {"sample_id": table["request_id"]} | {
+        name: table[name] for name in (*_KEPT, *_COMPLETE)
+    }
+    columns["last_edit"] = _last_edit(table)
     columns |= _columns(parts, table)
     return pa.table({name: columns[name] for name in schema.SAMPLE.names}, schema=schema.SAMPLE)
 
@@ -145,6 +149,37 @@ def _columns(parts: list[Found], table: pa.Table) -> dict[str, pa.Array]:
         "accepted_chars": pa.array(found.accepted_chars, mask=~shown.to_numpy()),
         "drop": _named(np.zeros(len(unseen), np.int64), [Drop.UNOBSERVED], ~unseen),
     }
+
+
+def _last_edit(table: pa.Table) -> pa.Array:
+    """`schema.LastEdit` of each request, from the link to the request before of the same file."""
+    edited = pc.is_in(table["link"], pa.array([LinkKind.EDIT.value, LinkKind.EDITS.value]))
+    same = pc.equal(table["link"], LinkKind.SAME.value)
+    several = pc.is_valid(table["more_edits"])
+    added = pc.fill_null(pc.greater(pc.binary_length(table["edit_text"]), 0), False)
+    removed = pc.fill_null(pc.greater(table["edit_removed"], 0), False)
+    found = {
+        LastEdit.DELETED: pc.and_(edited, pc.invert(pc.or_(added, several))),
+        LastEdit.INSERTED: pc.and_(edited, pc.invert(pc.or_(removed, several))),
+        LastEdit.REPLACED: edited,
+        LastEdit.NONE: pc.and_(same, pa.array(_unmoved(table))),
+        LastEdit.MOVED: same,
+    }
+    conditions = pc.make_struct(*found.values(), field_names=list(found))
+    return pc.case_when(conditions, *(pa.scalar(name.value) for name in found))
+
+
+def _unmoved(table: pa.Table) -> Flags:
+    """Whether the cursor stands where it stood at the request before of the same file."""
+    named = (table[name].combine_chunks().dictionary_encode() for name in ("file", "user", "session"))
+    codes = [column.indices.to_numpy(zero_copy_only=False) for column in named]
+    order = np.lexsort((table["seq"].to_numpy(), *codes))
+    same = np.ones(max(len(order) - 1, 0), bool)
+    for values in (table["cursor"].to_numpy(), *codes):
+        same &= np.diff(values[order]) == 0
+    unmoved = np.zeros(len(order), bool)
+    unmoved[order[1:]] = same
+    return unmoved
 
 
 def _named(places: Ints, names: Sequence[str], nothing: Flags | None = None) -> pa.Array:
