@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echo_ray.stages import syntax
+from echo_ray import syntax
 from simulator.draws import Draws
 from simulator.work.style import Marks, Pointers, Style, restyle, style
 from simulator.work.style_names import RESERVED, Habit, renamed

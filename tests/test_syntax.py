@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echo_ray.stages import syntax
+from echo_ray import syntax, syntax_window
 
 GOOD = {
     "python": "def f(x):\n    return [x, 'é😀']\n",
@@ -177,3 +177,174 @@ def test_cursor_in_comment() -> None:
     parsed = syntax.parse("x = 1 # add ", "python")
     assert parsed is not None
     assert [syntax.in_comment(parsed, offset) for offset in (0, 6, 7, 9)] == [False, False, True, True]
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            "def f(a,\n      b):",
+            "    if x:",
+            "        y = {",
+            "    }",
+            '    """Text',
+            '    """',
+            "}",
+            "/* a",
+            " * b",
+            " */",
+            "`",
+            "class A {",
+            "  b() {",
+            "  }",
+            "#if A",
+            "#endif",
+            "namespace a {",
+            "}  // namespace a",
+            "<p>",
+            "</p>",
+            "",
+            "x = 1" * 20,
+            "é😀" * 40,
+        ]
+    ),
+    max_size=60,
+).map("\n".join)
+
+
+@given(LINES, LINES, LINES, LANGUAGE, st.integers(1, 400))
+@settings(deadline=None)
+def test_a_window_only_leaves_out(prefix: str, middle: str, suffix: str, language: str, near: int) -> None:
+    before = syntax_window.before(prefix, language, 8_000, near)
+    after = syntax_window.after(before, middle, suffix, language, 8_000, near)
+    assert before == syntax_window.before(prefix, language, 8_000, near)
+    assert before.endswith(prefix.rpartition("\n")[2][-near:])
+    assert after.startswith(suffix.partition("\n")[0][:near])
+    if len(prefix) <= near:
+        assert prefix == before
+    # Apart from a frame and closing brackets at the edges, every line is one of the file's.
+    known = {*prefix.split("\n"), "class A {", "x = {"}
+    assert all(line in known or prefix.endswith(line) for line in before.split("\n"))
+    known = set(suffix.split("\n"))
+    assert all(
+        line in known or not line.strip(")]}") or suffix.startswith(line) for line in after.split("\n")
+    )
+
+
+@pytest.mark.parametrize(
+    ("language", "prefix", "suffix", "kept_before", "kept_after"),
+    [
+        (
+            "python",
+            "class A:\n    def f(\n        self,\n    ):\n"
+            + "        a = 1\n" * 90
+            + "        if b:\n            ",
+            "\n" + "        c = 1\n" * 60 + "    def g(self):\n        pass\n",
+            "class A:\n    def f(\n    ):\n        a = 1\n",
+            "        c = 1\n",
+        ),
+        (
+            "javascript",
+            "describe('a', () => {\n" + "  b();\n" * 200 + "  c(function () {\n    ",
+            "\n" + "    d();\n" * 60 + "  });\n" + "  e();\n" * 60 + "});\n",
+            "describe('a', () => {\n  b();\n",
+            "    d();\n  });\n});\n",
+        ),
+        (
+            "java",
+            "class A\n        extends B {\n"
+            + "    int c;\n\n" * 90
+            + "    void f(int a,\n            int b) {\n"
+            + "        g();\n" * 90,
+            "        h();\n" * 60 + "    }\n\n" + "    int d;\n" * 60 + "}\n",
+            "class A\n        extends B {\n    void f(int a,\n            int b) {\n        g();\n",
+            "        h();\n    }\n}\n",
+        ),
+        (
+            "python",
+            '"""A\n\nb (\n"""\n\n\ndef f():\n    """C\n' + "    d [\n" * 200 + '    """\n    ',
+            "\n",
+            "def f():\n    ",
+            "\n",
+        ),
+        (
+            "python",
+            'def f():\n    """C\n' + "    d [\n" * 200 + "    e",
+            "\n" + "    f {\n" * 90 + '    """\n    return 1\n',
+            'def f():\n    """C\n    d [\n',
+            '    f {\n    """\n',
+        ),
+        (
+            "c",
+            "#ifdef A\nint a;\n" + "int b(void);\n" * 30,
+            "int c;\n" * 90 + "#endif\n",
+            "#ifdef A\n",
+            "#endif\n",
+        ),
+        ("cpp", "namespace a {\n" + "int b();\n" * 200, "\n}  // namespace a\n", "int b();\n", "\n"),
+    ],
+)
+def test_windows_are_little_files(
+    language: str, prefix: str, suffix: str, kept_before: str, kept_after: str
+) -> None:
+    tree = syntax.around(prefix, "x", suffix, language, 8_000)
+    assert tree is not None
+    assert tree.prefix.startswith(kept_before)
+    assert tree.suffix.endswith(kept_after)
+    assert len(tree.prefix) <= 1_000
+    assert len(tree.suffix) <= 500
+    assert 0 == tree.spliced("x()" if language != "cpp" else "").errors or language in ("java", "c")
+
+
+@pytest.mark.parametrize(
+    ("language", "prefix"),
+    [
+        ("java", "    int a;\n" + "    void f() {\n        g();\n    }\n\n" * 40 + "    "),
+        ("typescript", "  async f() {\n    g();\n  }\n\n" * 40 + "  "),
+        ("javascript", "  f() {\n    g();\n  },\n" * 60 + "  "),
+    ],
+)
+def test_members_without_their_class_get_a_frame(language: str, prefix: str) -> None:
+    member = "h() {\n    i();\n  }" if language == "javascript" else "void h() { }"
+    if language == "typescript":
+        member = "h(): void { }"
+    suffix = ("," if language == "javascript" else "\n") + prefix * 2
+    tree = syntax.around(prefix, member, suffix, language, 8_000)
+    assert tree is not None
+    assert 0 == tree.errors
+
+
+@given(TEXT, TEXT, TEXT, TEXT, LANGUAGE)
+@settings(deadline=None)
+def test_an_edited_tree_is_of_the_edited_text(
+    prefix: str, middle: str, suffix: str, other: str, language: str
+) -> None:
+    tree = syntax.around(prefix, middle, suffix, language, 8_000)
+    if tree is None:
+        return
+    before = (tree.errors, str(tree.parsed.root))
+    again = tree.spliced(other)
+    assert tree.prefix + other + tree.suffix == again.parsed.text
+    assert again.parsed.data == again.parsed.text.encode("utf-8", "replace")
+    fresh = syntax.parse(again.parsed.text, tree.language)
+    assert fresh is not None
+    assert (fresh.errors == 0) == (again.errors == 0)
+    assert before == (tree.errors, str(tree.parsed.root))
+    assert len(syntax.error_spans(again.parsed)) == again.errors
+
+
+def test_edits_of_characters_of_many_bytes() -> None:
+    tree = syntax.around("é = '😀'\nb = ", "'ü'", "\nc = 'ß'\n", "python", 8_000)
+    assert tree is not None
+    again = tree.spliced("f(\n  '€😀',\n)")
+    assert str(again.parsed.root) == str(syntax.Parsed(again.parsed.text, "python").root)
+    assert again.parsed.root.end_point == syntax.Parsed(again.parsed.text, "python").root.end_point
+
+
+def test_columns_of_neighbours() -> None:
+    parsed = syntax.parse("if a:\n    b\n      # c\n    d; e\n    f(\n  1)\n", "python")
+    assert parsed is not None
+    source = parsed.text
+    assert (4, 4, None) == syntax.columns(parsed, source.index("d;"))
+    assert None is syntax.columns(parsed, source.index("e\n"))
+    assert None is syntax.columns(parsed, source.index("1)"))
+    assert (4, None, None) == syntax.columns(parsed, source.index("f("))

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from echo_ray.stages import safety
+from echo_ray.checks.secrets import scan
 from simulator.config import SimulateConfig
 
 THRESHOLD = 0.7
@@ -57,7 +57,7 @@ def admitted(text: str, config: SimulateConfig) -> bool:
 @functools.lru_cache(maxsize=2048)
 def secrets(text: str) -> tuple[tuple[int, int], ...]:
     """Where `text` holds credentials (characters), by the detectors that also screen training samples."""
-    return tuple((finding.start, finding.stop) for finding in safety.scan(text))
+    return tuple((finding.start, finding.stop) for finding in scan(text))
 
 
 class Seen:

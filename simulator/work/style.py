@@ -12,7 +12,7 @@ Our choice [A]: how many users have which preference, and the vocabulary (`style
 utility functions (the last item of the layer in section 3.2) are not covered: to split code into functions
 needs types and effects that a syntax tree does not show. Strings with a prefix, an escape, or either quote,
 docstrings, comments after code, licence headers and comments that tools read stay; templates and styles of
-Vue files too; so does the whole text in other languages than those of `echo_ray.stages.syntax`.
+Vue files too; so does the whole text in other languages than those of `echo_ray.syntax`.
 """
 
 import functools
@@ -25,8 +25,7 @@ from typing import Any
 import tree_sitter_language_pack
 from tree_sitter import Node, Query, QueryCursor
 
-from echo_ray import rng
-from echo_ray.stages import syntax
+from echo_ray import rng, syntax
 from simulator.draws import Draws, weighted
 from simulator.work import style_scopes
 from simulator.work.style_names import Habit, renamed
