@@ -52,8 +52,10 @@ fmt: setup  ## format and fix
 
 lock: setup  ## resolve requirements/*.in again (needs uv in .venv)
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header requirements/gpu.in -o requirements/gpu.txt
+	@grep -v '^#' requirements/rules.in >> requirements/gpu.txt
 	@$(BIN)/uv pip compile --quiet --python-version 3.11 --no-annotate --no-header requirements/cpu.in \
 	  | grep -viE '^(nvidia-|triton|torch==|torchaudio|torchcodec|torchvision|cuda)' > requirements/cpu.txt
+	@grep -v '^#' requirements/rules.in >> requirements/cpu.txt
 
 clean:  ## remove runs and caches, keep .venv
 	@rm -rf runs .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
