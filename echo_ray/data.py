@@ -5,127 +5,115 @@ stage on one Arrow table and writes one Parquet file of the unit's name. (Measur
 `read_parquet` reaches a quarter of one plain core on small records, one task per unit beats it.)
 Results therefore do not depend on the number of workers, and a retried unit overwrites itself.
 
-A stage's folder is `part-*.parquet` plus `manifest.json`, written last: it is the commit marker. A stage
-whose manifest has the same fingerprint (stage, version, settings, input) is not run again; a folder
-without one is work that was cut short, and only its missing units are done.
+A stage that holds a model runs on Ray Data actors (`Workers`): it is built once in each and then called
+unit by unit, with the same protocol of files. What it tells beside its table (`Outcome`: tokens, seconds,
+failures) lies in the metadata of the unit's file, so the totals in the manifest count every unit once,
+also those that an earlier, cut-short run finished.
+
+A stage whose manifest has the same fingerprint (stage, version, settings, input) is not run again; a folder
+without a manifest is work that was cut short, and only its missing units are done (`manifest`).
 """
 
-import hashlib
 import json
 import logging
-import os
 import time
-from collections import Counter
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from echo_ray import __version__, sealed
+from echo_ray import __version__
 from echo_ray.config import Config, fingerprint
-from echo_ray.errors import ConfigError, SchemaError, StageError
+from echo_ray.errors import SchemaError, StageError
+from echo_ray.manifest import (
+    MANIFEST,
+    MARKER,
+    Manifest,
+    Summary,
+    Unit,
+    added,
+    claim,
+    facts_of,
+    input_fingerprint,
+    prepare,
+    read_manifest,
+    settings,
+    summarize,
+    units_of,
+    write_manifest,
+    write_table,
+)
 from echo_ray.progress import bar
 
-MANIFEST = "manifest.json"
-MARKER = ".running"
-"""Says that a folder is a stage's, finished or not, and for which settings."""
+__all__ = [
+    "MANIFEST",
+    "MARKER",
+    "Manifest",
+    "Outcome",
+    "Stage",
+    "Summary",
+    "Unit",
+    "Workers",
+    "added",
+    "claim",
+    "engine",
+    "facts_of",
+    "input_fingerprint",
+    "map_units",
+    "prepare",
+    "read_manifest",
+    "run_stage",
+    "settings",
+    "summarize",
+    "units_of",
+    "write_manifest",
+    "write_table",
+]
+
+
+DEATHS = 2
+"""How often actors of a stage may die (no memory, a crash in a library), until it is given up (count)."""
+
+
+class Outcome(NamedTuple):
+    """A stage's table, and what it tells about the work beside it."""
+
+    table: pa.Table
+    facts: Mapping[str, Any]
+    """JSON-like. Over the units numbers are added, mappings merged; of anything else the first is kept."""
 
 
 class Stage(Protocol):
     """What a stage is: one table and its settings in, one table out."""
 
-    def __call__(self, table: pa.Table, config: Any) -> pa.Table:
-        """Rows in, rows out; explicit schema; no state between calls."""
+    def __call__(self, table: pa.Table, config: Any) -> pa.Table | Outcome:
+        """Rows in, rows out; explicit schema; no state between calls that could change a result."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """Files that one task reads together; `name` becomes the name of the output file."""
+class Workers:
+    """Ray Data actors for a stage that holds a model."""
 
-    name: str
-    paths: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a stage did: enough to trust its output, to skip it next time, and to explain it later."""
-
-    stage: str
-    fingerprint: str
-    input: str
-    input_fingerprint: str
-    config: dict[str, Any]
-    columns: dict[str, str]
-    rows_in: int
-    rows_out: int
-    drops: dict[str, int]
-    seconds: float
-    engine: str
-    code: str = __version__
-    notes: dict[str, Any] = field(default_factory=dict)
-
-
-def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a finished stage; None when there is none or it cannot be read."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return None
-    try:
-        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError):
-        return None
-
-
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Commit a finished stage: the file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{MANIFEST}.part"
-    part.write_text(json.dumps(asdict(manifest), indent=1, default=str) + "\n", encoding="utf-8")
-    part.replace(folder / MANIFEST)
-
-
-def input_fingerprint(folder: Path) -> str:
-    """Identity of a stage's input: its manifest's fingerprint, or the content of every file (or of one).
-
-    Raises ConfigError for the sealed truth of a simulation.
-    """
-    sealed.refuse(folder, "input")
-    manifest = read_manifest(folder)
-    if manifest is not None:
-        return manifest.fingerprint
-    hasher = hashlib.blake2b(digest_size=8)
-    paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
-    for path in paths:
-        hasher.update(str(path.relative_to(folder)).encode())
-        with path.open("rb") as file:
-            hasher.update(hashlib.file_digest(file, "blake2b").digest())
-    return hasher.hexdigest()
-
-
-def units_of(folder: Path) -> list[Unit]:
-    """One unit per Parquet file of a stage's folder. Raises SchemaError when there is none, ConfigError for
-    the sealed truth of a simulation.
-    """
-    sealed.refuse(folder, "input")
-    paths = sorted(folder.glob("*.parquet"))
-    if not paths:
-        raise SchemaError(f"{folder} holds no Parquet file: run the stage before this one first")
-    return [Unit(path.stem, (str(path),)) for path in paths]
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """A stage's settings as plain values, without the paths: moving a run does not change its identity."""
-    plain: dict[str, Any] = config.model_dump(mode="json", exclude={"input", "output"})
-    return plain
+    build: Callable[[], Stage]
+    """Makes the stage; called once in each actor, when its first unit comes. Must pickle."""
+    count: int = 1
+    """Actors at most (count); never more than there are units to do."""
+    cpus: float = 1.0
+    """Logical CPUs of each."""
+    gpus: float = 0.0
+    """GPUs of each."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of each actor's process, there before anything is imported."""
 
 
 def run_stage(
     name: str,
-    stage: Stage,
+    stage: Stage | None,
     config: Config,
     source: Path,
     output: Path,
@@ -133,12 +121,19 @@ def run_stage(
     units: Sequence[Unit] | None = None,
     identity: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
+    workers: Workers | None = None,
+    redo: Callable[[Mapping[str, Any]], bool] | None = None,
+    conclude: Callable[[Summary], Mapping[str, Any]] | None = None,
 ) -> Manifest:
     """Map `stage` over the units of `source` and commit the result to `output`.
 
-    `identity` adds what else decides the result (a plan, a model) to the fingerprint. Needs a running
-    Ray. Raises StageError when a worker fails, SchemaError when a result has other columns than
-    `schema`.
+    `identity` adds what else decides the result (a plan, a model) to the fingerprint. With `workers` the
+    stage is the one that they build, and `stage` is None. A unit that a cut-short run finished is done again
+    when `redo` says so of its facts. `conclude` makes the manifest's further notes from the totals, by
+    default the summed facts as they are; it may raise to leave the stage unfinished.
+
+    Needs a running Ray. Raises StageError when a worker fails (also by SchemaError, when a result has other
+    columns than `schema`); a StageError that the stage itself raises comes as it is.
     """
     before = input_fingerprint(source)
     mark = fingerprint(
@@ -151,19 +146,21 @@ def run_stage(
     began = time.monotonic()
     chosen = list(units) if units is not None else units_of(source)
     prepare(output, mark)
+    if redo is not None:
+        for path in (output / f"{unit.name}.parquet" for unit in chosen):
+            if path.is_file() and redo(facts_of(path)):
+                path.unlink()
     todo = [unit for unit in chosen if not (output / f"{unit.name}.parquet").is_file()]
     job = {"stage": stage, "config": config, "output": str(output), "schema": schema}
     with bar(name, len(chosen), "shards") as shown:
         shown.update(len(chosen) - len(todo))
         rows = 0
-        for stats in map_units(_process, todo, job):
+        for stats in map_units(_process, todo, job, workers):
             rows += stats["rows_in"]
             shown.set_postfix_str(f"{rows:,} rows", refresh=False)
             shown.update(1)
-    counted = [_count(output / f"{unit.name}.parquet") for unit in chosen]
-    drops: Counter[str] = Counter()
-    for _, _, counts in counted:
-        drops.update(counts)
+    paths = [output / f"{unit.name}.parquet" for unit in chosen]
+    summary = summarize(paths, round(time.monotonic() - began, 3))
     manifest = Manifest(
         stage=name,
         fingerprint=mark,
@@ -171,41 +168,15 @@ def run_stage(
         input_fingerprint=before,
         config=settings(config),
         columns={column.name: str(column.type) for column in schema},
-        rows_in=sum(rows_in for rows_in, _, _ in counted),
-        rows_out=sum(rows_out for _, rows_out, _ in counted),
-        drops=dict(sorted(drops.items())),
-        seconds=round(time.monotonic() - began, 3),
+        rows_in=summary.rows_in,
+        rows_out=summary.rows_out,
+        drops=summary.drops,
+        seconds=summary.seconds,
         engine=engine(),
-        notes=dict(notes or {}),
+        notes=dict(notes or {}) | dict(summary.facts if conclude is None else conclude(summary)),
     )
     write_manifest(output, manifest)
     return manifest
-
-
-def claim(output: Path) -> None:
-    """Make `output` a stage's folder. A folder with files that no stage wrote is never emptied.
-
-    Raises ConfigError for such a folder.
-    """
-    marker = output / MARKER
-    occupied = output.is_dir() and any(output.iterdir())
-    if occupied and not marker.is_file() and read_manifest(output) is None:
-        raise ConfigError(
-            f"{output} holds files that no stage wrote: name an empty or a new folder as output"
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    marker.touch()
-
-
-def prepare(output: Path, mark: str) -> None:
-    """Empty `output` of anything that another configuration left, keep what this one had finished."""
-    claim(output)
-    marker = output / MARKER
-    (output / MANIFEST).unlink(missing_ok=True)
-    if not marker.is_file() or marker.read_text() != mark:
-        for path in output.glob("*.parquet"):
-            path.unlink()
-        marker.write_text(mark)
 
 
 def engine() -> str:
@@ -216,37 +187,77 @@ def engine() -> str:
 
 
 def map_units(
-    function: Callable[[Unit, dict[str, Any]], dict[str, Any]], units: Iterable[Unit], job: dict[str, Any]
+    function: Callable[[Unit, dict[str, Any]], dict[str, Any]],
+    units: Iterable[Unit],
+    job: dict[str, Any],
+    workers: Workers | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Call `function(unit, job)` for every unit on the cluster; yields its JSON-like results as they come.
 
+    With `workers` the calls are made in their actors, and `job["stage"]` is the stage that they built; when
+    an actor dies the units without a result are begun again, `DEATHS` times at most.
     Raises StageError, naming the unit, for the first failure; an exception's own type does not survive
     the way from a worker to the driver.
     """
     import ray.data
-    from ray.exceptions import RayError
+    from ray.exceptions import RayActorError, RayError
 
-    items = [{"name": unit.name, "paths": json.dumps(unit.paths)} for unit in units]
-    if not items:
-        return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # importing it has set its own level
+    todo = {unit.name: {"name": unit.name, "paths": json.dumps(unit.paths)} for unit in units}
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # StageError says what went wrong
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours counts rows
     context.print_on_execution_start = False
     context.op_resource_reservation_enabled = False  # one operator: nothing to keep cores free for
+    deaths = 0
+    while todo:
+        try:
+            for row in _mapped(function, list(todo.values()), job, workers).iter_rows():
+                del todo[row["name"]]
+                yield json.loads(row["result"])
+        except RayActorError as error:
+            deaths += 1
+            if deaths > DEATHS:
+                raise StageError(
+                    f"a worker's process died {deaths} times, perhaps for lack of memory; its log says more"
+                ) from error
+        except RayError as error:
+            raise StageError(_cause(error)) from error
+
+
+def _mapped(
+    function: Callable[..., dict[str, Any]],
+    items: list[dict[str, str]],
+    job: dict[str, Any],
+    workers: Workers | None,
+) -> Any:
+    """The data set of results, not yet computed."""
+    import ray.data
+
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    try:
-        for row in dataset.map(_call, fn_kwargs={"function": function, "job": job}).iter_rows():
-            yield json.loads(row["result"])
-    except RayError as error:
-        raise StageError(f"a worker failed: {_cause(error)}") from error
+    if workers is None:
+        return dataset.map(_call, fn_kwargs={"function": function, "job": job})
+    # One unit at a time: a queue at one actor is work that another could have begun.
+    pool = ray.data.ActorPoolStrategy(size=min(workers.count, len(items)), max_tasks_in_flight_per_actor=1)
+    with warnings.catch_warnings():
+        # Deprecated as of Ray 2.60 without a successor. Ray's default restarts a model that does not fit
+        # into memory for ever.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return dataset.map(
+            _Worker,
+            fn_constructor_args=(workers.build, function, job),
+            compute=pool,
+            num_cpus=workers.cpus,
+            num_gpus=workers.gpus,
+            runtime_env={"env_vars": dict(workers.environment)},
+            max_restarts=0,
+        )
 
 
 def _cause(error: BaseException) -> str:
     """What `_call` said in the worker; Ray hands over only text, with a traceback around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line.partition("StageError: ")[2] for line in lines if "StageError: " in line]
-    return (told or lines or ["no reason given"])[-1]
+    return told[-1] if told else f"a worker failed: {(lines or ['no reason given'])[-1]}"
 
 
 def _call(
@@ -254,32 +265,37 @@ def _call(
 ) -> dict[str, Any]:
     unit = Unit(row["name"], tuple(json.loads(row["paths"])))
     try:
-        return {"result": json.dumps(function(unit, job))}
+        return {"name": unit.name, "result": json.dumps(function(unit, job))}
+    except StageError:
+        raise  # says by itself what stopped the work
     except Exception as error:
-        raise StageError(f"{unit.name}: {type(error).__name__}: {error}") from error
+        reason = " ".join(str(error).split())
+        raise StageError(f"a worker failed: {unit.name}: {type(error).__name__}: {reason}") from error
+
+
+class _Worker:
+    """One actor: builds its stage for the first unit, so that a failure to build names itself too."""
+
+    def __init__(
+        self, build: Callable[[], Stage], function: Callable[..., dict[str, Any]], job: dict[str, Any]
+    ) -> None:
+        self._build, self._function, self._job = build, function, job
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return _call(row, self._run, self._job)
+
+    def _run(self, unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
+        if job["stage"] is None:
+            job["stage"] = self._build()
+        return self._function(unit, job)
 
 
 def _process(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
     table = pa.concat_tables([pq.read_table(path) for path in unit.paths])
-    result: pa.Table = job["stage"](table, job["config"])
+    outcome: pa.Table | Outcome = job["stage"](table, job["config"])
+    result, facts = outcome if isinstance(outcome, Outcome) else Outcome(outcome, {})
     if not result.schema.equals(job["schema"]):
         raise SchemaError(f"the stage returned {result.schema.names}, declared are {job['schema'].names}")
-    metadata = {b"rows_in": str(table.num_rows).encode()}
+    metadata = {b"rows_in": str(table.num_rows).encode(), b"facts": json.dumps(facts).encode()}
     write_table(result.replace_schema_metadata(metadata), Path(job["output"]) / f"{unit.name}.parquet")
     return {"unit": unit.name, "rows_in": table.num_rows}
-
-
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write one Parquet file that appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pq.write_table(table, part, compression="zstd")
-    part.replace(path)
-
-
-def _count(path: Path) -> tuple[int, int, Counter[str]]:
-    file = pq.ParquetFile(path)
-    rows_in = int((file.schema_arrow.metadata or {}).get(b"rows_in", b"0"))
-    drops: Counter[str] = Counter()
-    if "drop" in file.schema_arrow.names:
-        drops.update(reason for reason in file.read(["drop"])["drop"].to_pylist() if reason is not None)
-    return rows_in, file.metadata.num_rows, drops

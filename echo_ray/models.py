@@ -17,8 +17,19 @@ BASE = Path(echo_ray.__file__).parent / "assets" / "base"
 def check(folder: Path, key: str = "serve.model") -> Template:
     """FIM template of the model in `folder`, after checking that vLLM could load it.
 
-    Raises ConfigError or SchemaError, one sentence that names `key`, the setting to change. Not
-    covered: whether the weights fit the configuration; only loading them shows that.
+    Raises what `check_files` does, and SchemaError for a tokenizer without FIM tokens.
+    """
+    check_files(folder, key)
+    try:
+        return template_for(FastTokenizer(folder))
+    except SchemaError as error:
+        raise SchemaError(f"{folder}: {error}: change {key}") from None
+
+
+def check_files(folder: Path, key: str) -> None:
+    """Raise ConfigError or SchemaError, one sentence that names `key`, the setting to change, unless `folder`
+    holds a model that an engine could load. Not covered: whether the weights fit the configuration; only
+    loading them shows that.
     """
     if not folder.is_dir():
         raise ConfigError(f"model folder {folder} does not exist: change {key}")
@@ -35,10 +46,6 @@ def check(folder: Path, key: str = "serve.model") -> Template:
         raise SchemaError(f"{folder} holds no *.safetensors weights: change {key}")
     if not (folder / "tokenizer.json").is_file():
         raise SchemaError(f"{folder} has no tokenizer.json: save a fast tokenizer there, or change {key}")
-    try:
-        return template_for(FastTokenizer(folder))
-    except SchemaError as error:
-        raise SchemaError(f"{folder}: {error}: change {key}") from None
 
 
 def context_limit(folder: Path) -> int | None:

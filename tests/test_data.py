@@ -11,7 +11,8 @@ import pytest
 from echo_ray import data, models, schema
 from echo_ray.config import Config
 from echo_ray.errors import SchemaError, StageError
-from echo_ray.stages import balance, distil, mine, pack, verify
+from echo_ray.stages import balance, distil, extend, mine, pack, verify
+from echo_ray.stages.counts import Counts
 
 pytestmark = pytest.mark.ray
 
@@ -56,15 +57,27 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return sorted(table.to_pylist(), key=lambda row: (row["sample_id"], row.get("copy") or 0))
 
 
+def chosen(table: pa.Table, config: Config) -> pa.Table:
+    """Nothing left out; `select` itself needs all shards at once and has its own tests."""
+    return extend(table, schema.SELECTED, dict.fromkeys(("gap", "twin"), [None] * table.num_rows))
+
+
+def scored(table: pa.Table, config: Config) -> pa.Table:
+    """Nothing measured; `perplexity` itself has its own tests."""
+    none = [None] * table.num_rows
+    return extend(table, schema.SCORED, dict.fromkeys(("target_tokens", "perplexity"), none))
+
+
 @pytest.mark.parametrize("count", [1, 5])
 def test_every_stage_on_ray_equals_a_plain_call(count: int, tmp_path: Path, cluster: None) -> None:
-    plan = balance.applied(
-        balance.BalanceConfig(), balance.Plan(void=0.5, short=0.5, medium=1.5, long=0.5, ratio=0.1)
-    )
+    settings = balance.BalanceConfig()
+    plan = balance.applied(settings, balance.plan(Counts(), settings))
     chain: list[tuple[str, Any, Config, pa.Schema]] = [
         ("mine", mine.mine, mine.MineConfig(), schema.SAMPLE),
         ("distil", distil.distil, distil.DistilConfig(), schema.DISTILLED),
         ("verify", verify.verify, verify.VerifyConfig(), schema.VERIFIED),
+        ("select", chosen, Config(), schema.SELECTED),
+        ("perplexity", scored, Config(), schema.SCORED),
         ("balance", balance.balance, plan, schema.BALANCED),
         ("pack", pack.pack, pack.PackConfig(model=models.BASE), pack.PACKED),
     ]
