@@ -27,6 +27,7 @@ from echo_ray.data import (
     write_manifest,
 )
 from echo_ray.errors import SchemaError, TrainingError
+from echo_ray.ledger import people
 from echo_ray.models import version
 from echo_ray.progress import Bar, bar
 from echo_ray.train.batches import padding_share, plan
@@ -90,6 +91,8 @@ def train(config: TrainConfig, source: Path, output: Path, model: Path) -> Manif
     card = train_card(config, manifest, curve)
     (output / "model" / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    # Whose samples these were, by one-way mark: `erase` asks when the packed samples are gone.
+    people.write_users(output, people.trained(source, settings(config)), mark)
     write_manifest(output, manifest)
     return manifest
 
