@@ -4,8 +4,8 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from echo_ray import __version__, config
@@ -19,6 +19,10 @@ class Verb:
     target: str
     sections: tuple[str, ...]
     about: str
+    word: str = ""
+    """The setting that a plain word after the verb gives, where that is not a configuration file."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Settings that may also be written `--name VALUE`."""
 
 
 VERBS = {
@@ -26,18 +30,64 @@ VERBS = {
     "loop": Verb(
         "jobs.loop:loop",
         (
-            *("run", "cluster", "simulate", "serve", "import", "mine", "distil", "verify"),
-            *("balance", "pack", "train", "experiment"),
+            *(
+                "run",
+                "cluster",
+                "simulate",
+                "serve",
+                "import",
+                "mine",
+                "distil",
+                "teacher",
+                "verify",
+                "judge",
+            ),
+            *("select", "perplexity", "balance", "card", "pack", "train", "experiment"),
         ),
-        "simulate, mine, distil, verify, balance, train, experiment, report",
+        "simulate, mine, distil, verify, select, perplexity, balance, train, experiment, report",
     ),
     "serve": Verb("jobs.serve:serve", ("serve", "cluster"), "answer completion requests and log them"),
     "simulate": Verb("jobs.simulate:simulate", ("simulate", "serve", "cluster"), "let developers work"),
     "import": Verb("jobs.stages:import_", ("import", "cluster"), "any log to session-partitioned Parquet"),
     "mine": Verb("jobs.stages:mine", ("mine", "cluster"), "log to samples: what was left in each gap"),
-    "distil": Verb("jobs.stages:distil", ("distil", "cluster"), "cut what was left to the next intent"),
-    "verify": Verb("jobs.stages:verify", ("verify", "cluster"), "refuse broken, unsafe and void conflicts"),
-    "balance": Verb("jobs.stages:balance", ("balance", "cluster"), "weigh silence and lengths"),
+    "distil": Verb(
+        "jobs.stages:distil", ("distil", "teacher", "cluster"), "cut what was left to the next intent"
+    ),
+    "verify": Verb(
+        "jobs.stages:verify", ("verify", "judge", "cluster"), "refuse broken, unsafe and void conflicts"
+    ),
+    "select": Verb(
+        "jobs.stages:select", ("select", "cluster"), "duplicates, loud users, users never learned"
+    ),
+    "perplexity": Verb(
+        "jobs.stages:perplexity",
+        ("perplexity", "pack", "train", "cluster"),
+        "how much each target surprises the current model",
+    ),
+    "balance": Verb(
+        "jobs.stages:balance", ("balance", "card", "cluster"), "weigh silence, lengths and surprise"
+    ),
+    "search": Verb(
+        "jobs.stages:search",
+        ("search", "balance", "pack", "train", "cluster"),
+        "try mixtures of `balance` against an offline metric",
+    ),
+    "card": Verb("jobs.card:card", ("card",), "one page about a data set"),
+    "explain": Verb(
+        "jobs.explain:explain",
+        ("explain", "run"),
+        "the life of a request: explain REQUEST_ID; without one the accounts of a run",
+        word="explain.request_id",
+    ),
+    "erase": Verb(
+        "jobs.erase:erase",
+        ("erase", "run"),
+        "remove a person from logs and data sets: erase --user U",
+        options={"user": "erase.user"},
+    ),
+    "export": Verb(
+        "jobs.export:export", ("export", "pack"), "training files for TRL, axolotl and LLaMA-Factory"
+    ),
     "pack": Verb("jobs.stages:pack", ("pack", "cluster"), "samples to token ids"),
     "train": Verb("jobs.stages:train", ("train", "cluster"), "fine-tune with DeepSpeed under Ray Train"),
     "experiment": Verb(
@@ -72,13 +122,19 @@ USAGE = "usage: echo-ray VERB [CONFIG.yaml] [section.key=value ...]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0 done, 2 a user's error in one sentence, 130 interrupted."""
+    """Run one verb; returns the exit status: 0 done, 2 a user's error in one sentence, 130 interrupted,
+    141 nobody reads what is printed.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(words)
     except EchoError as error:
         sys.stderr.write(f"echo-ray: {error}\n")
         return 2
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; Python would complain once more when it closes the pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         sys.stderr.write("\necho-ray: interrupted; the same command goes on where it stopped\n")
         return 130
@@ -100,17 +156,38 @@ def _run(words: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest):
         print(manual(name, verb))
         return 0
+    rest, given = named(verb, rest)
     path, overrides = split(rest)
     from jobs.settings import RunConfig
 
     if name == "demo" and path is None:
         path = demo_file()
-    settings = config.load(RunConfig, path, overrides)
+    settings = config.load(RunConfig, path, overrides, given)
     command = " ".join(["echo-ray", *words])
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     module, function = verb.target.split(":")
     getattr(importlib.import_module(module), function)(settings, command)
     return 0
+
+
+def named(verb: Verb, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """(the other words, settings) where `verb` takes a plain word or `--name VALUE`, as they were written."""
+    left, given = [], {}
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        name, equals, value = word.partition("=")
+        if name.removeprefix("--") in verb.options and name.startswith("--"):
+            if not equals and not queue:
+                raise ConfigError(f"{name} needs a value: {name} VALUE")
+            given[verb.options[name.removeprefix("--")]] = value if equals else queue.pop(0)
+        elif verb.word and not equals and not word.startswith("-") and not word.endswith((".yaml", ".yml")):
+            if verb.word in given:
+                raise ConfigError(f"two of {verb.word}, {given[verb.word]} and {word}; name one")
+            given[verb.word] = word
+        else:
+            left.append(word)
+    return left, given
 
 
 def split(words: Sequence[str]) -> tuple[Path | None, list[str]]:

@@ -68,7 +68,8 @@ def funnel(manifests: Mapping[str, Manifest]) -> list[Stage]:
     steps = []
     if "simulate" in manifests:
         steps.append(Stage("Requests logged", manifests["simulate"].rows_out, unit="requests"))
-    labels = {"mine": "Gaps mined", "distil": "Distilled", "verify": "Verified", "balance": "Balanced"}
+    labels = {"mine": "Gaps mined", "distil": "Distilled", "verify": "Verified", "select": "Selected"}
+    labels["balance"] = "Balanced"
     earlier: dict[str, int] = {}
     for name, label in labels.items():
         if name in manifests:

@@ -6,10 +6,13 @@ settings changed redoes what they touch and what follows.
 
 import time
 
-from echo_ray import models
+from echo_ray import models, refinery
 from echo_ray.cluster import running
-from jobs import gather, report, stages
+from jobs import card, gather, report, stages
+from jobs.balance import balance_samples
 from jobs.experiment import twins
+from jobs.perplexity import perplexity_samples
+from jobs.select import select_samples
 from jobs.settings import RunConfig
 from jobs.simulate import check, experience
 
@@ -26,21 +29,26 @@ def loop(config: RunConfig, command: str) -> None:
     base = config.serve.model or models.BASE
     config = config.updated(
         pack={**config.pack.model_dump(), "model": config.pack.model or base},
+        perplexity={**config.perplexity.model_dump(), "model": config.perplexity.model or base},
         train={**config.train.model_dump(), "model": config.train.model or base},
         experiment={**config.experiment.model_dump(), "base": config.experiment.base or base},
     )
     check(config, ("train", "heldout"))
+    refinery.check_distil(config.distil, config.teacher)
+    refinery.check_verify(config.verify, config.judge)
     with running(config.cluster) as logs:
         print(f"echo-ray: {command}\n  results in {run}, engine logs in {logs}")
         # 4.1 Experience: developers work with the base model; every request is logged.
         done = {"simulate": experience(config, run / "log", run / "simulate")}
         stages.say(done["simulate"], run / "log")
-        # 4.2 to 4.5 Knowledge: what they left, cut to the intent, verified, balanced.
+        # 4.2 to 4.5 Knowledge: what they left, cut to the intent, verified, chosen, balanced.
         for name, stage, source in (
             ("mine", stages.mine_log, "log"),
             ("distil", stages.distil_samples, "mine"),
             ("verify", stages.verify_samples, "distil"),
-            ("balance", stages.balance_samples, "verify"),
+            ("select", select_samples, "verify"),
+            ("perplexity", perplexity_samples, "select"),
+            ("balance", balance_samples, "perplexity"),
             ("pack", stages.pack_samples, "balance"),
             # 4.6 Optimization: SFT on what the model should have said.
             ("train", stages.train_model, "pack"),
@@ -50,6 +58,8 @@ def loop(config: RunConfig, command: str) -> None:
         # 5 Measurement: the same held-out developers, once with either model.
         done["experiment"] = twins(config, run / "train" / "model", run / "experiment")
         stages.say(done["experiment"], run / "experiment")
+    page, _ = card.make(config.card.updated(input=run / "balance", run=run))
+    print(f"card       {page}")
     folders = {name: run / name for name in done}
     summary = report.build(gather.inputs(config, folders))
     written, page = report.write(summary, run)

@@ -7,14 +7,19 @@ from pydantic import Field
 
 from echo_ray.cluster import ClusterConfig
 from echo_ray.config import Config
+from echo_ray.llm.config import LlmConfig
 from echo_ray.log.partition import ImportConfig
 from echo_ray.serve.config import ServeConfig
 from echo_ray.stages.balance import BalanceConfig
 from echo_ray.stages.distil import DistilConfig
 from echo_ray.stages.mine import MineConfig
 from echo_ray.stages.pack import PackConfig
+from echo_ray.stages.select import SelectConfig
+from echo_ray.stages.surprisal import PerplexityConfig
 from echo_ray.stages.verify import VerifyConfig
 from echo_ray.train.config import PretrainConfig, TrainConfig
+from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
+from jobs.search_config import SearchConfig
 from jobs.validity_config import ValidityConfig
 from simulator.config import SimulateConfig
 
@@ -120,7 +125,11 @@ class RunConfig(Config):
     import_: ImportConfig = Field(ImportConfig(), alias="import")
     mine: MineConfig = MineConfig()
     distil: DistilConfig = DistilConfig()
+    teacher: LlmConfig = LlmConfig()
     verify: VerifyConfig = VerifyConfig()
+    judge: LlmConfig = LlmConfig()
+    select: SelectConfig = SelectConfig()
+    perplexity: PerplexityConfig = PerplexityConfig()
     balance: BalanceConfig = BalanceConfig()
     pack: PackConfig = PackConfig()
     train: TrainConfig = TrainConfig()
@@ -130,3 +139,8 @@ class RunConfig(Config):
     calibrate: CalibrateConfig = CalibrateConfig()
     bounds: BoundsConfig = BoundsConfig()
     validity: ValidityConfig = ValidityConfig()
+    search: SearchConfig = SearchConfig()
+    card: CardConfig = CardConfig()
+    explain: ExplainConfig = ExplainConfig()
+    erase: EraseConfig = EraseConfig()
+    export: ExportConfig = ExportConfig()

@@ -5,19 +5,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
-
-from echo_ray import data, models, schema, sealed
+from echo_ray import data, models, refinery, schema, sealed
 from echo_ray.cluster import running
 from echo_ray.config import Config
 from echo_ray.data import Manifest
 from echo_ray.errors import ConfigError, EchoError
 from echo_ray.log import partition
-from echo_ray.stages import balance as balancing
-from echo_ray.stages import distil as distilling
 from echo_ray.stages import mine as mining
 from echo_ray.stages import pack as packing
-from echo_ray.stages import verify as verifying
+from jobs import card
+from jobs.balance import balance_samples
+from jobs.perplexity import perplexity_samples
+from jobs.select import select_samples
 from jobs.settings import RunConfig
 
 
@@ -81,51 +80,63 @@ def mine_log(config: RunConfig, source: Path, output: Path) -> Manifest:
     return data.run_stage("mine", mining.mine, config.mine, source, output, schema.SAMPLE)
 
 
-def _alone(section: str, stage: Callable[[RunConfig, Path, Path], Manifest], config: RunConfig) -> None:
+def _alone(
+    section: str,
+    stage: Callable[[RunConfig, Path, Path], Manifest],
+    config: RunConfig,
+    check: Callable[[], None] | None = None,
+) -> None:
+    """Run one stage by itself; `check` raises for settings that cannot work, before Ray starts."""
     source, output = folders(section, getattr(config, section))
+    if check is not None:
+        check()
     with running(config.cluster):
         say(stage(config, source, output), output)
 
 
 def distil(config: RunConfig, command: str) -> None:
     """Verb `distil`."""
-    _alone("distil", distil_samples, config)
+    _alone("distil", distil_samples, config, lambda: refinery.check_distil(config.distil, config.teacher))
 
 
 def distil_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
     """Cut every commit under `source` to its immediate intent."""
-    return data.run_stage("distil", distilling.distil, config.distil, source, output, schema.DISTILLED)
+    return refinery.distil(config.distil, config.teacher, source, output)
 
 
 def verify(config: RunConfig, command: str) -> None:
     """Verb `verify`."""
-    _alone("verify", verify_samples, config)
+    _alone("verify", verify_samples, config, lambda: refinery.check_verify(config.verify, config.judge))
 
 
 def verify_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
     """Check every target under `source`."""
-    return data.run_stage("verify", verifying.verify, config.verify, source, output, schema.VERIFIED)
+    return refinery.verify(config.verify, config.judge, source, output)
+
+
+def select(config: RunConfig, command: str) -> None:
+    """Verb `select`."""
+    _alone("select", select_samples, config)
+
+
+def perplexity(config: RunConfig, command: str) -> None:
+    """Verb `perplexity`."""
+    _alone("perplexity", perplexity_samples, config)
 
 
 def balance(config: RunConfig, command: str) -> None:
-    """Verb `balance`."""
+    """Verb `balance`: the data set and its card."""
     _alone("balance", balance_samples, config)
+    assert config.balance.output is not None
+    page, _ = card.make(config.card.updated(input=config.balance.output))
+    print(f"balance    the data set's card is {page}")
 
 
-def balance_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
-    """Weigh the targets under `source`; the plan is made from all shards, then applied to each."""
-    shards = (pq.read_table(path) for unit in data.units_of(source) for path in unit.paths)
-    counts = balancing.Counts.total(balancing.histogram(shard, config.balance) for shard in shards)
-    applied = balancing.applied(config.balance, balancing.plan(counts, config.balance))
-    return data.run_stage(
-        "balance",
-        balancing.balance,
-        applied,
-        source,
-        output,
-        schema.BALANCED,
-        notes={"counts": counts.model_dump(), "plan": applied.plan.model_dump()},
-    )
+def search(config: RunConfig, command: str) -> None:
+    """Verb `search`."""
+    from jobs.search import search_mixture
+
+    _alone("search", search_mixture, config)
 
 
 def pack(config: RunConfig, command: str) -> None:

@@ -1,12 +1,14 @@
 """The command line as a person meets it: help, shipped settings, mistakes."""
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from echo_ray import config
-from jobs.__main__ import VERBS, demo_file, main, manual
+from jobs.__main__ import VERBS, demo_file, main, manual, named
 from jobs.settings import RunConfig
 from tests.tiny import write_tokenizer
 
@@ -139,3 +141,47 @@ def test_a_model_without_fim_tokens_is_one_sentence(
     assert "change serve.model" in captured.err
     assert 1 == captured.err.count("\n")
     assert not (tmp_path / "out").exists()
+
+
+def test_nobody_has_to_read_to_the_end() -> None:
+    command = [sys.executable, "-m", "jobs", "loop", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert b"" == process.stderr.read()
+        assert 141 == process.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["007", "explain.json=true"], {"explain.request_id": "007"}),
+        (["run.yaml", "a/b"], {"explain.request_id": "a/b"}),
+        ([], {}),
+    ],
+)
+def test_a_plain_word_is_the_request_to_explain(words: list[str], given: dict[str, str]) -> None:
+    left, found = named(VERBS["explain"], words)
+    assert given == found
+    assert [word for word in words if word not in given.values()] == left
+
+
+@pytest.mark.parametrize("words", [["--user", "ann"], ["--user=ann"]])
+def test_a_person_to_erase_may_be_named_by_an_option(words: list[str]) -> None:
+    assert ([], {"erase.user": "ann"}) == named(VERBS["erase"], words)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["erase", "--user"], "--user needs a value"),
+        (["erase", "--usr", "ann"], "unknown option --usr"),
+        (["explain", "one", "two"], "two of explain.request_id, one and two"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 2 == main(words)
+    assert sentence in capsys.readouterr().err
