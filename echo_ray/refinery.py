@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from echo_ray import data, schema
 from echo_ray.config import Config
 from echo_ray.data import Manifest, Outcome, Summary, Workers
-from echo_ray.errors import StageError
+from echo_ray.errors import SchemaError, StageError
 from echo_ray.llm import asking, build, journal
 from echo_ray.llm.config import Kind, LlmConfig
 from echo_ray.stages import distil as distilling
@@ -33,35 +34,44 @@ class _Job:
     name: str
     stage: Callable[..., pa.Table]
     columns: pa.Schema
+    needed: tuple[str, ...]
     section: str
 
 
-_DISTIL = _Job("distil", distilling.distil, schema.DISTILLED, "teacher")
-_VERIFY = _Job("verify", verifying.verify, schema.VERIFIED, "judge")
+_DISTIL = _Job("distil", distilling.distil, schema.DISTILLED, distilling.NEEDED, "teacher")
+_VERIFY = _Job("verify", verifying.verify, schema.VERIFIED, verifying.NEEDED, "judge")
 
 
-def check_distil(config: DistilConfig, teacher: LlmConfig) -> None:
-    """Raise ConfigError or SchemaError for a teacher that cannot work; call it before Ray starts."""
+def check_distil(config: DistilConfig, teacher: LlmConfig, source: Path | None = None) -> None:
+    """Raise ConfigError or SchemaError, before Ray starts, for a teacher that cannot work, or for samples
+    under `source` without the columns that are needed.
+    """
+    if source is not None:
+        _check_columns(_DISTIL, source)
     if config.teacher != "syntax":
         build.check(config.teacher, teacher, _DISTIL.section)
 
 
-def check_verify(config: VerifyConfig, judge: LlmConfig) -> None:
-    """Raise ConfigError or SchemaError for a judge that cannot work; call it before Ray starts."""
+def check_verify(config: VerifyConfig, judge: LlmConfig, source: Path | None = None) -> None:
+    """Raise ConfigError or SchemaError, before Ray starts, for a judge that cannot work, or for samples
+    under `source` without the columns that are needed.
+    """
+    if source is not None:
+        _check_columns(_VERIFY, source)
     if config.judge != "none":
         build.check(config.judge, judge, _VERIFY.section)
 
 
 def distil(config: DistilConfig, teacher: LlmConfig, source: Path, output: Path) -> Manifest:
     """Cut every commit under `source` to its immediate intent. Needs a running Ray."""
-    check_distil(config, teacher)
+    check_distil(config, teacher, source)
     kind = None if config.teacher == "syntax" else config.teacher
     return _run(_DISTIL, kind, config, teacher, source, output)
 
 
 def verify(config: VerifyConfig, judge: LlmConfig, source: Path, output: Path) -> Manifest:
     """Check every target under `source`. Needs a running Ray."""
-    check_verify(config, judge)
+    check_verify(config, judge, source)
     kind = None if config.judge == "none" else config.judge
     return _run(_VERIFY, kind, config, judge, source, output)
 
@@ -97,6 +107,15 @@ def _run(
     )
     journal.forget(output)
     return manifest
+
+
+def _check_columns(job: _Job, source: Path) -> None:
+    """Raise SchemaError for a file that lacks a column, before any worker stumbles over it."""
+    for unit in data.units_of(source):
+        for path in unit.paths:
+            missing = sorted(set(job.needed) - set(pq.read_schema(path).names))
+            if missing:
+                raise SchemaError(f"{job.name}.input: {path} lacks the columns {', '.join(missing)}")
 
 
 class Asking:

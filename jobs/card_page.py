@@ -159,7 +159,7 @@ def perplexity(value: Value | None) -> dict[str, Any] | None:
                 "width": round(100 / len(items), 3),
                 "before": round(100 * item["before"] / highest, 3),
                 "after": round(100 * item["after"] / highest, 3),
-                "text": f"{item['low']:.3g} to {item['high']:.3g}: {count(item['before'])} before, "
+                "text": f"{_three(item['low'])} to {_three(item['high'])}: {count(item['before'])} before, "
                 f"{count(item['tail'])} of them sampled away as tail, {count(item['after'])} copies after",
             }
             for item in items
@@ -172,12 +172,17 @@ def perplexity(value: Value | None) -> dict[str, Any] | None:
         ],
         "y": _heights(highest),
         "tails": [
-            {"x": place(limit), "name": band, "limit": f"{limit:,.3g}"}
+            {"x": place(limit), "name": band, "limit": _three(limit)}
             for band, limit in sorted(value["tails"].items(), key=lambda pair: pair[1])
             if low <= math.log10(max(limit, 1e-9)) <= high
         ],
         "away": sum(item["tail"] for item in items),
     }
+
+
+def _three(number: float) -> str:
+    """Three digits that count, never an exponent: `6,630`, `0.12`."""
+    return count(number) if number >= 100 else f"{number:.3g}"
 
 
 def _heights(highest: int) -> list[tuple[float, str]]:

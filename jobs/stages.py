@@ -84,19 +84,24 @@ def _alone(
     section: str,
     stage: Callable[[RunConfig, Path, Path], Manifest],
     config: RunConfig,
-    check: Callable[[], None] | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> None:
-    """Run one stage by itself; `check` raises for settings that cannot work, before Ray starts."""
+    """Run one stage by itself; `check` raises for settings or input that cannot work, before Ray starts."""
     source, output = folders(section, getattr(config, section))
     if check is not None:
-        check()
+        check(source)
     with running(config.cluster):
         say(stage(config, source, output), output)
 
 
 def distil(config: RunConfig, command: str) -> None:
     """Verb `distil`."""
-    _alone("distil", distil_samples, config, lambda: refinery.check_distil(config.distil, config.teacher))
+    _alone(
+        "distil",
+        distil_samples,
+        config,
+        lambda source: refinery.check_distil(config.distil, config.teacher, source),
+    )
 
 
 def distil_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
@@ -106,7 +111,12 @@ def distil_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
 
 def verify(config: RunConfig, command: str) -> None:
     """Verb `verify`."""
-    _alone("verify", verify_samples, config, lambda: refinery.check_verify(config.verify, config.judge))
+    _alone(
+        "verify",
+        verify_samples,
+        config,
+        lambda source: refinery.check_verify(config.verify, config.judge, source),
+    )
 
 
 def verify_samples(config: RunConfig, source: Path, output: Path) -> Manifest:

@@ -23,8 +23,8 @@ def found(prefix: str, target: str, suffix: str = "", language: str = "python", 
         ("python", "x = a.", "\n", "prefix ends in '.', nothing follows"),
         ("python", "foo(a.", ")\n", "prefix ends in '.', 'x' would repair it"),
         ("python", "x = [y for y in ", "]\n", "prefix ends in 'in', 'x' would repair it"),
-        ("javascript", "const x = ", ";\n", "prefix ends in '=', 'x' would repair it"),
-        ("go", "package a\nfunc f() {\n\tx := ", "\n}\n", "prefix ends in '=', 'x' would repair it"),
+        ("javascript", "const x = ", ";\n", "prefix ends in '=', nothing follows"),
+        ("go", "package a\nfunc f() {\n\tx := ", "\n}\n", "prefix ends in ':=', nothing follows"),
         ("ruby", "x = ", "\n", "prefix ends in '='"),
     ],
 )
@@ -198,3 +198,12 @@ def test_any_text_has_a_verdict(prefix: str, target: str, suffix: str, language:
     assert (finding.drop is None) == (finding.verdict is Verdict.PASS)
     if finding.start is not None and finding.stop is not None:
         assert 0 <= finding.start <= finding.stop <= len(target)
+
+
+@pytest.mark.parametrize("language", ["javascript", "typescript", "java", "go", "c", "cpp"])
+def test_an_assignment_calls_for_a_value_unless_it_stands_below(language: str) -> None:
+    start = {"go": "total := ", "java": "class A { void f() {\nint total = "}.get(language, "total = ")
+    case = Case(start, "", "\ncall();\n", "", language)
+    assert Drop.VOID_MISSING == voids.check(case).drop
+    below = Case(start, "", "\n    call();\n", "", language)
+    assert voids.check(below).drop is None

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from echo_ray import config
@@ -185,3 +187,17 @@ def test_a_wrong_word_is_one_sentence(
 ) -> None:
     assert 2 == main(words)
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "missing"), [("distil", "commit, prefix, suffix"), ("verify", "prefix, suffix, target")]
+)
+def test_samples_without_their_columns_are_one_sentence_before_anything_starts(
+    verb: str, missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    pq.write_table(pa.table({"sample_id": ["1"]}), tmp_path / "in" / "a.parquet")
+    words = [verb, f"{verb}.input={tmp_path / 'in'}", f"{verb}.output={tmp_path / 'out'}"]
+    assert 2 == main([*words, "cluster.min_memory_gb=100000"])  # Ray would not start
+    assert f"a.parquet lacks the columns {missing}\n" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray import rng, schema, syntax
-from echo_ray.errors import SchemaError
 from echo_ray.chooser import DROPS, Failure, Question, Reply, failed
+from echo_ray.errors import SchemaError
 from echo_ray.schema import Drop
 from echo_ray.stages.distil import DistilConfig, accept, distil
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray.checks.case import Case, Finding, Verdict
+from echo_ray.chooser import DROPS, NOTE_CHARS, Failure, Question, Reply, failed, read, shortened
 from echo_ray.llm import journal
 from echo_ray.llm.config import LlmConfig
-from echo_ray.chooser import DROPS, NOTE_CHARS, Failure, Question, Reply, failed, read, shortened
 from echo_ray.llm.vllm_engine import environment, render
 from echo_ray.schema import Drop, LastEdit
 from echo_ray.stages import judging, questions, teaching

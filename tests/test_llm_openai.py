@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from echo_ray.chooser import Failure, Question
 from echo_ray.errors import ConfigError, StageError
 from echo_ray.llm import build, journal
 from echo_ray.llm.asking import ENOUGH, Asker
 from echo_ray.llm.config import LlmConfig
-from echo_ray.chooser import Failure, Question
 from tests.llm_server import GOOD, Act, Server, right
 
 

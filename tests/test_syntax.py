@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echo_ray import syntax, syntax_window
+from echo_ray import syntax
+from echo_ray.syntax import window
 
 GOOD = {
     "python": "def f(x):\n    return [x, 'é😀']\n",
@@ -214,9 +215,9 @@ LINES = st.lists(
 @given(LINES, LINES, LINES, LANGUAGE, st.integers(1, 400))
 @settings(deadline=None)
 def test_a_window_only_leaves_out(prefix: str, middle: str, suffix: str, language: str, near: int) -> None:
-    before = syntax_window.before(prefix, language, 8_000, near)
-    after = syntax_window.after(before, middle, suffix, language, 8_000, near)
-    assert before == syntax_window.before(prefix, language, 8_000, near)
+    before = window.before(prefix, language, 8_000, near)
+    after = window.after(before, middle, suffix, language, 8_000, near)
+    assert before == window.before(prefix, language, 8_000, near)
     assert before.endswith(prefix.rpartition("\n")[2][-near:])
     assert after.startswith(suffix.partition("\n")[0][:near])
     if len(prefix) <= near:

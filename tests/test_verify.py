@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from echo_ray import schema, syntax
 from echo_ray.checks.case import Case, Check, Verdict
-from echo_ray.errors import SchemaError
 from echo_ray.chooser import Failure, Question, Reply
+from echo_ray.errors import SchemaError
 from echo_ray.schema import Drop, LastEdit
 from echo_ray.stages.verify import VerifyConfig, evidence, examine, rules, verify
 
@@ -113,11 +113,11 @@ def test_findings_are_stored_with_rule_and_span() -> None:
     assert "not_applicable" not in {check["verdict"] for check in result["checks"]}
 
 
-def test_the_first_failure_names_the_reason() -> None:
+def test_what_must_never_be_learned_names_the_reason_first() -> None:
     both = row("x = ", f"('{TOKEN}'")
-    assert Drop.SYNTAX_ERROR.value == verify(distilled([both]), CONFIG).column("drop")[0].as_py()
-    only = CONFIG.updated(syntax=False)
-    assert Drop.SECRET_TOKEN.value == verify(distilled([both]), only).column("drop")[0].as_py()
+    assert Drop.SECRET_TOKEN.value == verify(distilled([both]), CONFIG).column("drop")[0].as_py()
+    only = CONFIG.updated(secrets=False)
+    assert Drop.SYNTAX_ERROR.value == verify(distilled([both]), only).column("drop")[0].as_py()
 
 
 def test_checks_can_be_switched_off() -> None:
@@ -206,7 +206,7 @@ def test_a_judge_is_asked_once_about_the_unsure_rows_only() -> None:
     assert [["1", "3"]] == judge.batches
     assert [None, None, "syntax_error", None, "unobserved"] == result.column("drop").to_pylist()
     last = [checks and checks[-1]["check"] for checks in result.column("checks").to_pylist()]
-    assert ["malice", "judge", "malice", "judge", None] == last
+    assert ["name", "judge", "name", "judge", None] == last
 
 
 def test_without_a_judge_unsure_rows_stay() -> None:

@@ -15,8 +15,18 @@ from echo_ray.schema import Drop, LastEdit
 
 
 class Check(StrEnum):
-    """The checks, cheap ones first, in the order in which a sample's first failure names its `drop`."""
+    """The checks, in the order in which a sample's first failure names its `drop`.
 
+    What must never be learned comes first, so that the count of credentials is not hidden behind syntax; the
+    one that costs a language model comes last.
+    """
+
+    SECRET = "secret"  # noqa: S105 - the name of a check
+    """A credential."""
+    PII = "pii"
+    """Personal data."""
+    MALICE = "malice"
+    """Code that harms whoever runs it."""
     VOID = "void"
     """Silence where code was needed, or code where silence was (paper 4.4, boundary verification)."""
     SENTINEL = "sentinel"
@@ -27,12 +37,6 @@ class Check(StrEnum):
     """The target adds syntax errors, or stands at the wrong indentation."""
     NAME = "name"
     """A name that nothing defines, or that is spelled otherwise everywhere else."""
-    SECRET = "secret"  # noqa: S105 - the name of a check
-    """A credential."""
-    PII = "pii"
-    """Personal data."""
-    MALICE = "malice"
-    """Code that harms whoever runs it."""
     JUDGE = "judge"
     """A language model's opinion where the cheap checks are unsure."""
 

@@ -21,7 +21,7 @@ What the Python grammar lets pass is added: a header without a body, an operator
 
 Measured on 700 statements of seven languages with the cursor at their start or inside, in whole files and in
 lines of 6 KB and 3 KB around: 0.14% of the good ones are refused; of those with a bracket or quote lost,
-added or doubled that no longer parse, 97.1% are found.
+added or doubled that no longer parse, 97% are found.
 
 `indentation`: a line of the target stands where no block is. Python: deeper than the statement before it in
 the same block, or at a level that no line above has. Elsewhere: unlike both its neighbours, which agree.
@@ -99,7 +99,18 @@ def _compared(case: Case, tree: syntax.Around, tolerance: int) -> Finding:
             return Finding(Verdict.PASS, note=f"{note}, none in its lines")
         if any(_fits(end, case.target, known, limit, tolerance) for end in _finished_behind(cut)):
             return Finding(Verdict.PASS, note=f"{note}, none when the line is finished behind it")
+    if _fits_whole(case, tree):
+        return Finding(Verdict.PASS, note=f"{note}, none in the whole context")
     return _fail(case, cut, "more_errors", note)
+
+
+def _fits_whole(case: Case, tree: syntax.Around) -> bool:
+    """Whether all that is known of the file parses without an error: what was left out misled the window."""
+    if tree.language != case.language:
+        return False  # a script in a page
+    size = case.window_chars
+    whole = case.prefix[-size:] + case.target + case.gap + case.suffix[:size]
+    return syntax.errors(whole, case.language) == 0
 
 
 def _is_comment(tree: syntax.Around, target: str) -> bool:

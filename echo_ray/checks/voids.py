@@ -28,6 +28,7 @@ from echo_ray.checks.case import PASS, Case, Finding, Verdict
 from echo_ray.checks.splice import lacks_body
 from echo_ray.schema import Drop, LastEdit
 
+_ASSIGNS = re.compile(r"(?:[-+*/%&|^:]|<<|>>|\?\?|\|\||&&|\*\*|//)?=")
 _OPEN_END = re.compile(
     r"(?:[=(\[,.:+\-*/%&|<?]|\b(?:and|or|not|in|is|import|from|await|new|const|let|var))\Z"
 )
@@ -96,6 +97,9 @@ def _calls_for_code(case: Case) -> tuple[str, str] | None:
         if opener != "," and same_line and not rest.strip(")]};,") and not star:
             return "prefix_ends_open", f"prefix ends in {opener!r}, nothing follows"
         return None
+    if same_line and _ASSIGNS.fullmatch(token) and not rest.strip(")]};,") and not _goes_on_below(case):
+        # Where a line break is no end, the next statement would be taken for the value.
+        return "prefix_ends_open", f"prefix ends in {token!r}, nothing follows"
     if not tree.errors:
         return None
     filler = " x" if opener.isalpha() else "x"
@@ -103,6 +107,13 @@ def _calls_for_code(case: Case) -> tuple[str, str] | None:
         if tree.spliced(repair).errors < tree.errors:
             return "prefix_ends_open", f"prefix ends in {opener!r}, {repair.strip()!r} would repair it"
     return None
+
+
+def _goes_on_below(case: Case) -> bool:
+    """Whether the line below the cursor's is indented deeper, as the rest of a statement is."""
+    below = next((line for line in case.suffix[:2_000].split("\n")[1:] if line.strip()), "")
+    line = text.current_line(case.prefix[-2_000:])
+    return len(text.indent_of(below)) > len(text.indent_of(line))
 
 
 def _continues_comment(case: Case) -> Finding | None:

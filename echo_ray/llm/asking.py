@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from echo_ray.chooser import Backend, Question, Reply
 from echo_ray.config import fingerprint
 from echo_ray.errors import StageError
 from echo_ray.llm.config import LlmConfig
 from echo_ray.llm.journal import Journal, Meter, key
-from echo_ray.chooser import Backend, Question, Reply
 
 ENOUGH = 50
 """Questions after which failures are judged while the work goes on (count)."""

@@ -6,12 +6,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from echo_ray import models
+from echo_ray.chooser import Backend
 from echo_ray.errors import ConfigError
 from echo_ray.llm import openai_api, vllm_engine
 from echo_ray.llm.asking import Asker
 from echo_ray.llm.config import Kind, LlmConfig
 from echo_ray.llm.journal import Journal, Meter
-from echo_ray.chooser import Backend
 
 CONNECT_S = 5.0
 """Patience with an endpoint before the job starts (seconds)."""

@@ -21,9 +21,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from echo_ray import rng
+from echo_ray.chooser import Failure, Question, Reply, Watch, failed, read
 from echo_ray.errors import StageError
 from echo_ray.llm.config import LlmConfig
-from echo_ray.chooser import Failure, Question, Reply, Watch, failed, read
 
 _AGAIN = frozenset({408, 409, 429})
 """HTTP statuses below 500 that are worth another attempt."""

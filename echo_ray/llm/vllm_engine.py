@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import echo_ray
-from echo_ray.llm.config import LlmConfig
 from echo_ray.chooser import Failure, Question, Watch, failed, read, shortened
+from echo_ray.llm.config import LlmConfig
 
 BLOCK_TOKENS = 32
 """Tokens per key-value block on CPU: multiples of 32; vLLM's default of 128 wastes half a block a prompt."""

@@ -1,6 +1,6 @@
 """Grounded verification of targets (paper 4.4): boundary, correctness, safety.
 
-The checks of `echo_ray.checks` run in the order of `Check`, cheap ones first. Every finding is stored in
+The checks of `echo_ray.checks` all run, in the order of `Check`; none needs a model. Every finding is stored in
 `checks` (except "nothing to check here"), the first that fails names the `drop`, and `evidence` says in one
 line what decided. Rows that have a `drop` pass untouched, with null `evidence` and `checks`.
 
@@ -26,8 +26,8 @@ from pydantic import Field
 from echo_ray import schema
 from echo_ray.checks import malice, names, personal, repeats, secrets, splice, voids
 from echo_ray.checks.case import Case, Check, Finding, Verdict
-from echo_ray.config import Config
 from echo_ray.chooser import Chooser, Question
+from echo_ray.config import Config
 from echo_ray.schema import Drop, LastEdit
 from echo_ray.stages import conform, extend, judging, rows
 
@@ -100,7 +100,7 @@ Rule = tuple[Check, Callable[[Case], Finding]]
 def verify(table: pa.Table, config: VerifyConfig, judge: Chooser | None = None) -> pa.Table:
     """DISTILLED rows to VERIFIED rows, `judge` asked where the rules are unsure.
 
-    Raises SchemaError when a needed column is absent, null (`target` may be) or of another type.
+    Raises SchemaError when a needed column is absent, or one is of another type.
     """
     table = conform(table, schema.DISTILLED, NEEDED, "verify")
     wanted = rules(config)
@@ -158,15 +158,15 @@ def rules(config: VerifyConfig) -> list[Rule]:
         return splice.check(case, config.tolerance)
 
     every: tuple[tuple[bool, Check, Callable[[Case], Finding]], ...] = (
+        (config.secrets, Check.SECRET, secrets.check),
+        (config.personal, Check.PII, personal.check),
+        (config.malice, Check.MALICE, malice.check),
         (config.void, Check.VOID, void),
         (config.sentinel, Check.SENTINEL, repeats.sentinel),
         (config.repeat, Check.REPEAT, repeats.check),
         (config.syntax, Check.SYNTAX, spliced),
         (config.indentation, Check.SYNTAX, splice.indentation),
         (config.names, Check.NAME, names.check),
-        (config.secrets, Check.SECRET, secrets.check),
-        (config.personal, Check.PII, personal.check),
-        (config.malice, Check.MALICE, malice.check),
     )
     return [(check, rule) for wanted, check, rule in every if wanted]
 

@@ -22,13 +22,15 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
 
         yield from memory.figures(*map(float, arguments[1:]))
         return
-    from tests.benchmarks import cores, mining, simulation, store
+    from tests.benchmarks import cores, mining, refinery, simulation, store, verdicts
 
     every = {
         "mining": mining.figures,
         "store": store.figures,
         "cores": cores.figures,
         "simulation": simulation.figures,
+        "refinery": refinery.figures,
+        "verdicts": verdicts.figures,
     }
     for name in arguments or every:
         yield from every[name]()

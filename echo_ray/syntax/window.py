@@ -6,8 +6,8 @@ cursor as it is; above it only the header lines of the blocks that the cursor is
 than the one below); below it only the lines that close what is still open. What lies outside of what the
 client sent is made up: a class around members, brackets at the end.
 
-Measured on 2,100 gaps of real files in seven languages: the windows of whole files are free of errors in 92%
-(C++ 76%), those of 6 KB clipped anywhere in 86%; the immediate unit is that of the whole file in 99.7%.
+Measured on 2,100 gaps of real files in seven languages: the windows of whole files are free of errors in 93%
+(C++ 82%), those of 6 KB clipped anywhere in 88%; the immediate unit is that of the whole file in 99.6%.
 
 Invariants: `before` returns text that ends with the near part of the prefix, `after` text that begins with
 the near part of the suffix; both depend on nothing but their arguments. Blocks are told by indentation: code
@@ -20,8 +20,8 @@ another.
 import re
 from collections.abc import Iterator
 
-from echo_ray import syntax_texts
 from echo_ray import text as lines
+from echo_ray.syntax import texts
 
 NEAR_BEFORE = 600
 """Characters before the cursor that are kept whole, from a line start on."""
@@ -45,7 +45,8 @@ _SKIPPED = re.compile(r"//|/?\*|<!--")
 _SKIPPED_PYTHON = re.compile("#|[rRbBuUfF]{0,2}(?:\"\"\"|''')")
 _SKIPPED_C = re.compile(r"//|/?\*|#")
 _LABEL = re.compile(r"(?:case\b.*|default|public|private|protected|signals|\w+ slots)\s*:|case\b")
-_OPENS = re.compile(r"(?:[{(\[:>]|=>)\s*(?://.*|/\*.*|#.*)?\Z")
+_OPENS = re.compile(r"(?:[{(\[:]|=>)\s*(?://.*|/\*.*|#.*)?\Z")
+_OPENS_MARKUP = re.compile(r"[{(\[:>]\s*(?://.*|/\*.*)?\Z")
 _OPENS_BRACKET = re.compile(r"[{(\[]\s*(?://.*|/\*.*|#.*)?\Z")
 _NAMESPACE_END = re.compile(r"^\}[ \t]*(?://|/\*)[^\n]*\n?", re.MULTILINE)
 _OUTER_OPEN = re.compile(
@@ -55,12 +56,12 @@ _OUTER_CLOSE = re.compile(r"^[)\]}]", re.MULTILINE)
 _OUTER_END = re.compile(r"^[)\]}].*$", re.MULTILINE)
 _IF = re.compile(r"^[ \t]*#[ \t]*if", re.MULTILINE)
 _ENDIF = re.compile(r"^[ \t]*#[ \t]*endif.*$", re.MULTILINE)
-_FRAMED = frozenset({"java", *_MARKUP}) - {"vue"}
+_FRAMED = frozenset({"java", "cpp", *_MARKUP}) - {"vue"}
 _PROPERTY = re.compile(r"\},\s*\Z|[\w$]+:\s")
 _METHOD = re.compile(
-    r"(?!(?:if|for|while|switch|catch|function|return|else|do|try|new|throw|await|yield)\b)"
+    r"(?!(?:if|for|while|switch|catch|(?:async\s+)?function|return|else|do|try|new|throw|await|yield)\b)"
     r"(?:@|(?:(?:async|static|get|set|public|private|protected|readonly|override|abstract|final)\s+)+[\w<]"
-    r"|[\w$#]+\s*\([^()]*\).*\{\s*\}?\s*\Z)"
+    r"|(?:[\w:<>,&*~]+\s+)*[\w$#~&*]+\s*\([^()]*\)[^()]*\{\s*\}?\s*\Z)"
 )
 _BRACKET = re.compile(r"[()\[\]{}]")
 _DECLARES = re.compile(r"(?:[a-z]+ )*(?:class|interface|enum|struct|function|def|func)\b")
@@ -82,7 +83,7 @@ def before(prefix: str, language: str, window_chars: int, near_chars: int = NEAR
     newline = paragraph.end() - 1 if paragraph else prefix.find("\n", start - 1)
     if newline < 0:
         return prefix[start:]  # one line that is longer than what is near
-    start, opening = syntax_texts.out_of(prefix, newline + 1, language)
+    start, opening = texts.out_of(prefix, newline + 1, language)
     while start < len(prefix) and prefix[start] == "\n":
         start += 1
     top = start if opening is None else opening[0]
@@ -105,7 +106,7 @@ def after(
     paragraphs = list(_PARAGRAPH.finditer(suffix, near_chars // 3, stop))
     stop = paragraphs[-1].end() if paragraphs else _settled(suffix, stop)
     head = prefix + middle
-    stop, closing = syntax_texts.before(head, suffix, stop, language)
+    stop, closing = texts.before(head, suffix, stop, language)
     near, further = suffix[:stop], stop
     if closing is not None:
         near, further = near + suffix[slice(*closing)], closing[1]
@@ -195,7 +196,7 @@ def _frame(prefix: str, language: str) -> str:
         return ""
     members = [line for line in prefix.split("\n") if len(line) > base and not line[base].isspace()]
     if any(_PROPERTY.match(line, base) for line in members if not line[:base].strip()):
-        return "" if language == "java" else "x = {\n"
+        return "" if language in ("java", "cpp") else "x = {\n"
     return "class A {\n" if any(_METHOD.match(line, base) for line in members) else ""
 
 
@@ -240,7 +241,7 @@ def _header_stop(above: list[str], index: int, kept: int, python: bool) -> int:
         line = above[number]
         depth += line.count("(") + line.count("[") - line.count(")") - line.count("]")
         if depth <= 0:
-            if python or _OPENS_BRACKET.search(line) or line.endswith((";", ",", "}")):
+            if python or _OPENS_BRACKET.search(line) or line.endswith((";", ",", "}", ":")):
                 return number + 1
             indent = len(above[index]) - len(above[index].lstrip())
             for further in range(number + 1, stop):
@@ -260,11 +261,11 @@ def _closers(above: str, rest: str, base: int, language: str) -> tuple[list[str]
     """
     found: list[str] = []
     markup = language in _MARKUP
-    closer = _CLOSER_MARKUP if markup else _CLOSER
+    closer, opens = (_CLOSER_MARKUP, _OPENS_MARKUP) if markup else (_CLOSER, _OPENS)
     skipped = _SKIPPED_C if language in _C_LIKE else _SKIPPED
     last = above.rstrip().rpartition("\n")[2]
     # What is indented as the last line closes it if it opens something.
-    limit = len(lines.indent_of(last)) + (_OPENS.search(last) is not None)
+    limit = len(lines.indent_of(last)) + (opens.search(last) is not None)
     for number, line in enumerate(rest.split("\n")):
         if limit <= base:
             break
@@ -277,7 +278,7 @@ def _closers(above: str, rest: str, base: int, language: str) -> tuple[list[str]
             continue
         elif closer.match(code) and indent >= base:
             found.append(line)
-            limit = indent + (_OPENS.search(code) is not None)
+            limit = indent + (opens.search(code) is not None)
         elif not skipped.match(code) and not _LABEL.match(code):
             if language == "python" or indent < base:
                 # The block has ended, and with it all brackets; or what ends it here is not ours to close.

@@ -11,47 +11,14 @@ Not covered: names, types, anything that a grammar does not see; CSS inside Vue 
 
 import re
 
-from echo_ray import syntax_window
-from echo_ray.syntax_tree import (
+from echo_ray import text as lines
+from echo_ray.syntax import texts, window
+from echo_ray.syntax.tree import (
     GRAMMARS,
     Parsed,
-    Token,
-    atom,
     atom_node,
-    comment,
-    count_errors,
-    error_spans,
-    in_comment,
-    line_end,
     parse,
-    tokens,
-    unclosed,
 )
-from echo_ray.syntax_units import Unit, block_end, columns, enclosing, expressions, statement
-
-__all__ = [
-    "GRAMMARS",
-    "Around",
-    "Parsed",
-    "Token",
-    "Unit",
-    "around",
-    "atom",
-    "block_end",
-    "columns",
-    "comment",
-    "count_errors",
-    "enclosing",
-    "error_spans",
-    "errors",
-    "expressions",
-    "in_comment",
-    "line_end",
-    "parse",
-    "statement",
-    "tokens",
-    "unclosed",
-]
 
 _SCRIPT = re.compile(r"<script\b[^>]*>", re.IGNORECASE)
 _TAG_LINE = re.compile(r"^\s*</?[A-Za-z]|^\s*/?>\s*$", re.MULTILINE)
@@ -94,7 +61,7 @@ def around(
     suffix: str,
     language: str,
     window_chars: int,
-    near: tuple[int, int] = (syntax_window.NEAR_BEFORE, syntax_window.NEAR_AFTER),
+    near: tuple[int, int] = (window.NEAR_BEFORE, window.NEAR_AFTER),
     filling: str | None = None,
 ) -> Around | None:
     """Parse the surroundings of a gap; None when the language has no grammar here.
@@ -108,9 +75,12 @@ def around(
     prefix, suffix, language = _embedded(prefix, suffix, language)
     if language not in GRAMMARS:
         return None
-    prefix = syntax_window.before(prefix, language, window_chars, near[0])
+    if language == "python" and texts.in_cut_off(prefix, suffix):
+        prefix = f'"""\n{lines.tail(prefix, near[0])}'
+    else:
+        prefix = window.before(prefix, language, window_chars, near[0])
     filled = middle if filling is None else filling
-    suffix = syntax_window.after(prefix, filled, suffix, language, window_chars, near[1])
+    suffix = window.after(prefix, filled, suffix, language, window_chars, near[1])
     parsed = Parsed(prefix + middle + suffix, GRAMMARS[language])
     if parsed.root.has_error:
         node = atom_node(parsed, len(prefix))
@@ -162,7 +132,7 @@ def _embedded(prefix: str, suffix: str, language: str) -> tuple[str, str, str]:
 
 
 def _looks_like_markup(prefix: str, suffix: str) -> bool:
-    near = prefix[-syntax_window.NEAR_BEFORE :] + suffix[: syntax_window.NEAR_AFTER]
+    near = prefix[-window.NEAR_BEFORE :] + suffix[: window.NEAR_AFTER]
     return not near.strip() or _TAG_LINE.search(near) is not None
 
 
