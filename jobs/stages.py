@@ -39,8 +39,11 @@ def folders(section: str, config: Config, judges: bool = False) -> tuple[Path, P
 
 
 def say(manifest: Manifest, output: Path) -> None:
-    """One line about a finished stage, and where its result is."""
-    drops = ", ".join(f"{count:,} {reason}" for reason, count in manifest.drops.items())
+    """One line about a finished stage: what it dropped itself, and where its result is."""
+    before = data.read_manifest(Path(manifest.input))
+    earlier = before.drops if before is not None else {}
+    new = {reason: count - earlier.get(reason, 0) for reason, count in manifest.drops.items()}
+    drops = ", ".join(f"{count:,} {reason}" for reason, count in new.items() if count > 0)
     dropped = f"; dropped: {drops}" if drops else ""
     rows = f"{manifest.rows_in:,} rows in, {manifest.rows_out:,} out"
     print(f"{manifest.stage:<10} {rows}, {manifest.seconds:.1f} s{dropped} -> {output}", flush=True)
