@@ -176,7 +176,8 @@ def _trained(step: Step) -> list[str]:
     if not step["rows"]:
         return [f"NOT on it: {name}", data]
     most = "at most " if step["cut_short"] else ""
-    seen = "" if step["epochs"] is None else f", seen {most}{step['rows'] * step['epochs']} times"
+    times = step["rows"] * (step["epochs"] or 0)
+    seen = "" if step["epochs"] is None else f", seen {most}{'once' if times == 1 else f'{times} times'}"
     return [name, f"{data}; {step['rows']} row{'s' * (step['rows'] != 1)}{seen}"]
 
 

@@ -1,8 +1,8 @@
 """Grounded verification of targets (paper 4.4): boundary, correctness, safety.
 
-The checks of `echo_ray.checks` all run, in the order of `Check`; none needs a model. Every finding is stored in
-`checks` (except "nothing to check here"), the first that fails names the `drop`, and `evidence` says in one
-line what decided. Rows that have a `drop` pass untouched, with null `evidence` and `checks`.
+The checks of `echo_ray.checks` all run, in the order of `Check`; none needs a model. Every finding is stored
+in `checks` (except "nothing to check here"), the first that fails names the `drop`, and `evidence` says in
+one line what decided. Rows that have a `drop` pass untouched, with null `evidence` and `checks`.
 
 Where nothing fails but a check is unsure, a judge is asked if there is one (`chooser.Chooser`), in one
 batch at the end so that an engine can work on all questions at once; what it says is the last finding.
