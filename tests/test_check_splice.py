@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray import syntax
-from echo_ray.checks import splice
+from echo_ray.checks import indentation, splice
 from echo_ray.checks.case import Case, Finding, Verdict
 from echo_ray.schema import Drop
 from tests.test_cuts import LANGUAGE, LANGUAGES, TEXT, cases
@@ -100,7 +100,7 @@ def test_what_is_left_open_may_be_closed_by_the_rest_of_the_commit(
 def test_where_there_is_nothing_to_check() -> None:
     assert Verdict.NOT_APPLICABLE == judged("x = ", "foo((", "\n", "ruby").verdict
     assert Verdict.NOT_APPLICABLE == judged("x = ", "", "\n").verdict
-    assert Verdict.NOT_APPLICABLE == splice.indentation(case("x = ", "1", "\n")).verdict
+    assert Verdict.NOT_APPLICABLE == indentation.check(case("x = ", "1", "\n")).verdict
 
 
 def test_tolerance_is_a_number_of_errors() -> None:
@@ -139,7 +139,7 @@ def test_the_span_is_where_the_first_error_is() -> None:
     ],
 )
 def test_indentation(language: str, prefix: str, target: str, suffix: str, verdict: Verdict) -> None:
-    found = splice.indentation(case(prefix, target, suffix, language))
+    found = indentation.check(case(prefix, target, suffix, language))
     assert verdict == found.verdict
     assert (verdict is FAIL) == (found.drop is Drop.SYNTAX_INDENT)
 
@@ -150,14 +150,14 @@ def test_a_verdict_is_a_function_of_the_sample(
     prefix: str, target: str, rest: str, suffix: str, language: str
 ) -> None:
     one = Case(prefix, target, suffix, target + rest, language)
-    first = splice.check(one), splice.indentation(one)
+    first = splice.check(one), indentation.check(one)
     splice.check(Case(suffix, rest, prefix, rest, language))  # what was parsed in between leaves no trace
     other = Case(prefix, target, suffix, target + rest, language)
-    assert first == (splice.check(other), splice.indentation(other))
+    assert first == (splice.check(other), indentation.check(other))
     # Which check asks first does not matter either.
     third = Case(prefix, target, suffix, target + rest, language)
     assert third.context is None or third.context.errors >= 0
-    assert first[::-1] == (splice.indentation(third), splice.check(third))
+    assert first[::-1] == (indentation.check(third), splice.check(third))
     for finding in first:
         if finding.start is not None:
             assert 0 <= finding.start <= (finding.stop or 0) <= len(target)
@@ -178,7 +178,7 @@ def test_huge_and_strange_samples() -> None:
     for language in sorted(syntax.GRAMMARS):
         strange = Case("\ud800\0" * 99, "\ud800(\0", "\0é" * 99, "\ud800(\0\n", language)
         assert splice.check(strange).verdict in Verdict
-        assert splice.indentation(strange).verdict in Verdict
+        assert indentation.check(strange).verdict in Verdict
 
 
 def broken(target: str, draw: random.Random) -> str | None:
@@ -231,7 +231,7 @@ def test_real_statements_kept_and_broken(language: str) -> None:
         for prefix, suffix in windows(before, after):
             kept = Case(prefix, target.rstrip(), suffix, target.rstrip(), found.language)
             verdicts["kept", splice.check(kept).verdict] += 1
-            verdicts["kept", splice.indentation(kept).verdict] += 1
+            verdicts["kept", indentation.check(kept).verdict] += 1
             if spoilt is not None:
                 bad = Case(prefix, spoilt.rstrip(), suffix, spoilt.rstrip(), found.language)
                 verdicts["broken", splice.check(bad).verdict] += 1
@@ -240,3 +240,11 @@ def test_real_statements_kept_and_broken(language: str) -> None:
     print(f"{language}: {lost} of 300 kept lost, {caught} of {total} broken caught")
     assert lost <= 3
     assert caught >= 0.93 * total
+
+
+def test_macros_in_front_of_declarations_are_no_errors() -> None:
+    before = "extern int first;\nLIB_API bool one(const arena* a);\n"
+    good = "LIB_API bool two(const arena* a, const arena* b);"
+    assert Verdict.FAIL is not splice.check(Case(before, good, "\nint last;\n", good, "cpp")).verdict
+    bad = good.replace(");", ";")
+    assert Verdict.FAIL is splice.check(Case(before, bad, "\nint last;\n", bad, "cpp")).verdict

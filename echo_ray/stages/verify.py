@@ -24,7 +24,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from echo_ray import schema
-from echo_ray.checks import malice, names, personal, repeats, secrets, splice, voids
+from echo_ray.checks import indentation, malice, names, personal, repeats, secrets, splice, voids
 from echo_ray.checks.case import Case, Check, Finding, Verdict
 from echo_ray.chooser import Chooser, Question
 from echo_ray.config import Config
@@ -165,7 +165,7 @@ def rules(config: VerifyConfig) -> list[Rule]:
         (config.sentinel, Check.SENTINEL, repeats.sentinel),
         (config.repeat, Check.REPEAT, repeats.check),
         (config.syntax, Check.SYNTAX, spliced),
-        (config.indentation, Check.SYNTAX, splice.indentation),
+        (config.indentation, Check.SYNTAX, indentation.check),
         (config.names, Check.NAME, names.check),
     )
     return [(check, rule) for wanted, check, rule in every if wanted]
