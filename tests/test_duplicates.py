@@ -1,6 +1,7 @@
 """MinHash against exact Jaccard, and the pass that decides who stays."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray.stages import duplicates
-from echo_ray.stages.duplicates import Edges, Place, alike, exact, jaccard, leaders, place, signatures
+from echo_ray.stages.duplicates import Edges, Place, alike, exact, leaders, place, signatures
 
 WORDS = [f"word{n}" for n in range(400)]
+
+
+def word_pairs(text: str) -> set[Any]:
+    return set(duplicates._pairs(duplicates._tokens(text)))
+
+
+def overlap(one: set[Any], two: set[Any]) -> float:
+    return len(one & two) / len(one | two) if one | two else 1.0
+
+
+def jaccard(first: Place, second: Place) -> tuple[float, float]:
+    """Exact similarity of the cores and of the surroundings, which `alike` estimates."""
+    around = overlap(*(word_pairs(p.before + "\n" + p.after) for p in (first, second)))
+    if duplicates._CURSOR in first.core or duplicates._CURSOR in second.core:
+        return float(first.core == second.core), around
+    return overlap(word_pairs(first.core), word_pairs(second.core)), around
 
 
 def spoiled(words: list[str], share: float, draw: random.Random) -> list[str]:

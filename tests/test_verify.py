@@ -13,7 +13,7 @@ from echo_ray.checks.case import Case, Check, Verdict
 from echo_ray.chooser import Failure, Question, Reply
 from echo_ray.errors import SchemaError
 from echo_ray.schema import Drop, LastEdit
-from echo_ray.stages.verify import VerifyConfig, evidence, examine, rules, verify
+from echo_ray.stages.verify import VerifyConfig, evidence, rules, verify
 
 CONFIG = VerifyConfig()
 TOKEN = "gh" + "p_" + "a1B2c3D4e5F6g7H8i9J0" + "k1L2m3N4o5P6q7R8"
@@ -143,7 +143,7 @@ def test_each_switch_silences_its_check(sample: dict[str, Any], drop: Drop) -> N
 
 def test_languages_without_a_grammar() -> None:
     case = Case("x = ", "foo((", "\n", "foo((", "ruby")
-    assert {Verdict.PASS, Verdict.NOT_APPLICABLE} == {finding.verdict for _, finding in examine(case, CONFIG)}
+    assert {Verdict.PASS, Verdict.NOT_APPLICABLE} == {rule(case).verdict for _, rule in rules(CONFIG)}
 
 
 # Optional columns and bad input.

@@ -99,7 +99,6 @@ def _python(node: Node, parent: Node) -> Role:
     return _use(node, parent, "call", "")
 
 
-_SCRIPT_PATTERNS = frozenset(("array_pattern", "rest_pattern", "object_pattern", "assignment_pattern"))
 _SCRIPT_BINDING = words(
     """formal_parameters required_parameter optional_parameter variable_declarator import_clause
     namespace_import import_specifier import_alias catch_clause function_declaration function_expression

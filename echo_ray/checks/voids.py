@@ -35,7 +35,6 @@ _OPEN_END = re.compile(
 _OPERATOR = re.compile(r"[=:+\-*/%&|<?.!^~>]{2,4}")
 _CODE = re.compile(r"\w\(|[=;{}\[\]<>@\\]|\w\.\w|\w_\w|://|&&|\|\|")
 _PLAIN = re.compile(r"[(\"'`]*[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[)\"'`]*[.,:;!?]*\Z")
-_LINE_SIGN = {"python": "#"}
 _COMMENT_BEFORE = re.compile(r"#|//|/\*|\*|<!--|--|%|;")
 _COMMENT_LINE = re.compile(r"\s*(?:#|//|--|%|;)")
 _UNFINISHED_END = tuple(",:([{=+-*/%&|<?.\\@!~^")

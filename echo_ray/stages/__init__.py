@@ -14,13 +14,6 @@ from pyarrow.types import is_binary, is_large_binary, is_large_string, is_string
 from echo_ray.errors import SchemaError
 
 
-def require(table: pa.Table, schema: pa.Schema, stage: str) -> None:
-    """Raise SchemaError unless `table` has every column of `schema`."""
-    missing = [name for name in schema.names if name not in table.schema.names]
-    if missing:
-        raise SchemaError(f"{stage}: the input lacks the columns {', '.join(missing)}")
-
-
 def conform(table: pa.Table, schema: pa.Schema, needed: Sequence[str], stage: str) -> pa.Table:
     """`table` with the columns of `schema`: those in `needed` must be there, others are null when absent.
 

@@ -25,7 +25,7 @@ import itertools
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -125,21 +125,6 @@ def leaders(edges: Edges, gaps: Ints) -> dict[int, tuple[int, int]]:
                 twins[gap] = (later, earlier)
                 break
     return twins
-
-
-def jaccard(first: Place, second: Place) -> tuple[float, float]:
-    """Exact similarity of the cores and of the surroundings, which `alike` estimates."""
-    one, two = ([p.core, p.before + "\n" + p.after] for p in (first, second))
-    if _CURSOR in first.core or _CURSOR in second.core:
-        return float(one[0] == two[0]), _overlap(*(set(_pairs(_tokens(t[1]))) for t in (one, two)))
-    core, local = (
-        _overlap(set(_pairs(_tokens(a))), set(_pairs(_tokens(b)))) for a, b in zip(one, two, strict=True)
-    )
-    return core, local
-
-
-def _overlap(one: set[Any], two: set[Any]) -> float:
-    return len(one & two) / len(one | two) if one | two else 1.0
 
 
 def _tokens(text: str) -> list[str]:

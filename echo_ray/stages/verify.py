@@ -171,11 +171,6 @@ def rules(config: VerifyConfig) -> list[Rule]:
     return [(check, rule) for wanted, check, rule in every if wanted]
 
 
-def examine(case: Case, config: VerifyConfig) -> list[Found]:
-    """Every finding about one sample, in order; no judge."""
-    return [(check, rule(case)) for check, rule in rules(config)]
-
-
 def first(findings: Iterable[Found], verdict: Verdict) -> Finding | None:
     """The first finding with that verdict."""
     return next((finding for _, finding in findings if finding.verdict is verdict), None)
