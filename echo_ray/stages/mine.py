@@ -92,7 +92,7 @@ def mine(table: pa.Table, config: MineConfig) -> pa.Table:
     columns: dict[str, Any] = {"sample_id": table["request_id"]} | {
         name: table[name] for name in (*_KEPT, *_COMPLETE)
     }
-    columns["last_edit"] = _last_edit(table)
+    columns["last_edit"] = _last_edit(table, requests)
     columns |= _columns(parts, table)
     return pa.table({name: columns[name] for name in schema.SAMPLE.names}, schema=schema.SAMPLE)
 
@@ -151,7 +151,7 @@ def _columns(parts: list[Found], table: pa.Table) -> dict[str, pa.Array]:
     }
 
 
-def _last_edit(table: pa.Table) -> pa.Array:
+def _last_edit(table: pa.Table, requests: Timeline) -> pa.Array:
     """`schema.LastEdit` of each request, from the link to the request before of the same file."""
     edited = pc.is_in(table["link"], pa.array([LinkKind.EDIT.value, LinkKind.EDITS.value]))
     same = pc.equal(table["link"], LinkKind.SAME.value)
@@ -162,23 +162,20 @@ def _last_edit(table: pa.Table) -> pa.Array:
         LastEdit.DELETED: pc.and_(edited, pc.invert(pc.or_(added, several))),
         LastEdit.INSERTED: pc.and_(edited, pc.invert(pc.or_(removed, several))),
         LastEdit.REPLACED: edited,
-        LastEdit.NONE: pc.and_(same, pa.array(_unmoved(table))),
+        LastEdit.NONE: pc.and_(same, pa.array(_unmoved(table, requests))),
         LastEdit.MOVED: same,
     }
     conditions = pc.make_struct(*found.values(), field_names=list(found))
     return pc.case_when(conditions, *(pa.scalar(name.value) for name in found))
 
 
-def _unmoved(table: pa.Table) -> Flags:
+def _unmoved(table: pa.Table, requests: Timeline) -> Flags:
     """Whether the cursor stands where it stood at the request before of the same file."""
-    named = (table[name].combine_chunks().dictionary_encode() for name in ("file", "user", "session"))
-    codes = [column.indices.to_numpy(zero_copy_only=False) for column in named]
-    order = np.lexsort((table["seq"].to_numpy(), *codes))
-    same = np.ones(max(len(order) - 1, 0), bool)
-    for values in (table["cursor"].to_numpy(), *codes):
-        same &= np.diff(values[order]) == 0
+    order = np.argsort(requests.file, kind="stable")
+    rows = requests.row[order]
+    same = (np.diff(requests.file[order]) == 0) & (np.diff(table["cursor"].to_numpy()[rows]) == 0)
     unmoved = np.zeros(len(order), bool)
-    unmoved[order[1:]] = same
+    unmoved[rows[1:]] = same
     return unmoved
 
 
