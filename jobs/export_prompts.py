@@ -10,7 +10,9 @@ somebody's file would become a command. So every row is tokenized again, special
   left out there until it is equal, and the row counts as `edge_moved`;
 - not equal at all (a sentinel in the text, bytes that are no text): left out, with a reason.
 
-The target is never changed. Not covered: tokenizers that are no `tokenizer.json`.
+The target is never changed. Not covered: tokenizers that are no `tokenizer.json`, and those that put a space
+before every text (CodeLlama, Mistral's older ones): the strings that trainers would join cannot be told from
+strings with that space, so a model with one is refused.
 """
 
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from echo_ray.errors import SchemaError
 from echo_ray.prompts import FastTokenizer, Template, template_for
 from echo_ray.schema import Drop
 from echo_ray.stages.pack import PackConfig, encode
@@ -49,7 +52,7 @@ class Text(NamedTuple):
 
 
 class Renderer:
-    """Turns samples into text for one model."""
+    """Turns samples into text for one model. Raises SchemaError for a tokenizer that changes texts."""
 
     def __init__(self, folder: Path, config: PackConfig) -> None:
         from tokenizers import Tokenizer
@@ -57,15 +60,19 @@ class Renderer:
         self.tokenizer = FastTokenizer(folder)
         self.template: Template = template_for(self.tokenizer)
         self._config = config
+        if self.tokenizer.leading_space:
+            raise SchemaError(
+                f"{folder}: its tokenizer puts a space before every text, so no text gives the ids of "
+                "training: train with echo-ray train, or change export.model"
+            )
         self._parsing: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._parsing.no_truncation()
         self._parsing.no_padding()
 
     @cached_property
     def sentinels(self) -> dict[int, str]:
-        """Strings of the four sentinels by id."""
-        ids = (self.template.prefix, self.template.suffix, self.template.middle, self.template.end)
-        return {number: self._parsing.id_to_token(number) for number in ids}
+        """Strings of the sentinels in a prompt, and of the end token, by id."""
+        return {number: self._parsing.id_to_token(number) for number in (*self._borders, self.template.end)}
 
     @property
     def end(self) -> str:
@@ -100,8 +107,10 @@ class Renderer:
     def _windows(self, prompt: list[int], prefix: str, suffix: str) -> Iterator[list[int]]:
         """The prompt, then with fewer ids at those edges where a text was cut and does not come back."""
         yield prompt
-        first, second, _ = (place for place, number in enumerate(prompt) if number in self._borders)
-        parts = {prompt[0]: prompt[first + 1 : second], prompt[second]: prompt[second + 1 : -1]}
+        sides = (self.template.prefix, self.template.suffix)
+        first, second = (place for place, number in enumerate(prompt) if number in sides)
+        last = len(prompt) - (self.template.middle is not None)
+        parts = {prompt[first]: prompt[first + 1 : second], prompt[second]: prompt[second + 1 : last]}
         left, right = parts[self.template.prefix], parts[self.template.suffix]
         most = [
             EDGE_TOKENS * (self.tokenizer.decode(ids) != whole)
@@ -112,11 +121,13 @@ class Renderer:
         if start is None or stop is None:
             return
         kept = {self.template.prefix: left[start:], self.template.suffix: right[: len(right) - stop]}
-        yield [prompt[0], *kept[prompt[0]], prompt[second], *kept[prompt[second]], prompt[-1]]
+        one, other = prompt[first], prompt[second]
+        yield [*prompt[: first + 1], *kept[one], other, *kept[other], *prompt[last:]]
 
     @cached_property
     def _borders(self) -> frozenset[int]:
-        return frozenset((self.template.prefix, self.template.suffix, self.template.middle))
+        found = (self.template.begin, self.template.prefix, self.template.suffix, self.template.middle)
+        return frozenset(number for number in found if number is not None)
 
     def _stands(self, ids: list[int]) -> bool:
         """Whether a window comes back from its text."""

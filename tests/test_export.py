@@ -24,8 +24,7 @@ from jobs.ledger_config import ExportConfig
 from tests import ledger_runs, tiny
 
 FORMATS = ("hf", "axolotl", "llamafactory")
-STARCODER = ("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<|endoftext|>")
-DEEPSEEK = ("<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", "<｜end▁of▁sentence｜>")
+FAMILIES = [family.name for family in prompts.FAMILIES if not tiny.SPACES.get(family.name)]
 NASTY = st.text(st.sampled_from("ab \n\té漢🙂(){}=_.") | st.characters(codec="utf-8"), max_size=300)
 
 
@@ -93,15 +92,18 @@ def test_the_text_of_every_record_gives_the_ids_of_pack(
         assert ids == tokenizer(before + after, add_special_tokens=False)["input_ids"]
 
 
-@pytest.fixture(scope="module", params=[tiny.SENTINELS, tiny.SENTINELS[:4], STARCODER, DEEPSEEK])
+@pytest.fixture(scope="module", params=FAMILIES)
 def renderer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Renderer:
-    """A small vocabulary, whose merges are cut often, with the sentinels of every known family."""
-    folder = tmp_path_factory.mktemp("tokenizer")
-    tiny.write_tokenizer(folder, sentinels=request.param)
-    if request.param[0] in STARCODER + DEEPSEEK:
-        marked = json.loads((folder / "tokenizer_config.json").read_text())
-        (folder / "tokenizer_config.json").write_text(json.dumps(marked | {"eos_token": request.param[3]}))
+    """A small vocabulary, whose merges are cut often, with the sentinels of a known family."""
+    folder = tiny.write_family(tmp_path_factory.mktemp("tokenizer"), request.param)
     return Renderer(folder, PackConfig(cutoff_len=160, context_tokens=128))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, before in tiny.SPACES.items() if before))
+def test_a_tokenizer_that_puts_spaces_before_texts_is_refused(name: str, tmp_path: Path) -> None:
+    tiny.write_family(tmp_path, name)
+    with pytest.raises(SchemaError, match=r"puts a space before every text.*change export\.model$"):
+        Renderer(tmp_path, PackConfig())
 
 
 @settings(max_examples=150, deadline=None)
@@ -135,7 +137,7 @@ def check(renderer: Renderer, prefix: str, suffix: str, target: str) -> Text | L
 
 
 def windows(renderer: Renderer, ids: list[int]) -> tuple[list[int], list[int]]:
-    """(prefix, suffix) ids of a prompt."""
+    """(prefix, suffix) ids of a prompt with a middle sentinel."""
     template = renderer.template
     first, second = ids.index(template.prefix), ids.index(template.suffix)
     if first < second:
@@ -150,6 +152,7 @@ def test_a_window_that_was_cut_inside_a_character_moves_its_edge(renderer: Rende
 
 
 def test_a_sentinel_in_somebodys_code_is_left_out_and_never_becomes_a_command(renderer: Renderer) -> None:
+    assert renderer.template.middle is not None
     mark = renderer.sentinels[renderer.template.middle]
     assert Left.NOT_TEXT is renderer.render(f"text = '{mark}'\n", "", "x = 1")
     assert Left.NOT_TEXT is renderer.render("", f"\n# {renderer.end}", "x = 1")

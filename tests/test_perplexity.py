@@ -190,7 +190,7 @@ def test_a_tokenizer_without_fill_in_the_middle_is_refused_with_the_list(
     write_tokenizer(folder, sentinels=("<|endoftext|>",))
     config = RunConfig(perplexity={"model": folder})
     with pytest.raises(
-        SchemaError, match=r"echo, qwen2.5-coder, starcoder2, deepseek-coder: change perplexity.model"
+        SchemaError, match=r"known families: echo, qwen2\.5-coder, .*: change perplexity\.model$"
     ):
         perplexity_samples(config, tmp_path, tmp_path / "out")
 

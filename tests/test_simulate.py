@@ -19,7 +19,7 @@ from echo_ray import data, schema, sealed
 from echo_ray.data import read_manifest
 from echo_ray.errors import ConfigError, StageError
 from echo_ray.log import reader
-from echo_ray.train import corpus as corpora
+from echo_ray.train import sources
 from jobs import fleet
 from jobs.__main__ import main
 from jobs.settings import RunConfig
@@ -121,7 +121,7 @@ def test_links_and_relative_names_do_not_lead_to_the_truth(
     for path in (tmp_path / "innocent", Path(), Path(".."), run / "log" / ".." / "truth"):
         with pytest.raises(ConfigError, match="sealed truth"):
             reader.files(path, "mine.input")
-    for opens in (data.units_of, data.input_fingerprint, lambda path: corpora.read([str(path)], [".zst"])):
+    for opens in (data.units_of, data.input_fingerprint, lambda path: sources.read([str(path)], ["python"])):
         with pytest.raises(ConfigError, match="sealed truth"):
             opens(run / "truth")
     assert reader.files(run / "log", "mine.input")

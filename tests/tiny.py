@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from echo_ray import prompts
 
@@ -58,6 +59,79 @@ def write_tokenizer(folder: Path, vocab: int = 384, sentinels: tuple[str, ...] =
     folder.mkdir(parents=True, exist_ok=True)
     fast.save_pretrained(folder)
     return len(fast)
+
+
+SPACES = {"codellama": "\u2581", "codestral": "\u2581", "codegemma": ""}
+"""Families whose tokenizers write a space as U+2581, and what they put before every text."""
+
+
+def family_tokens(family: prompts.Family) -> list[str]:
+    """Control tokens of a family's tokenizer, the unknown token of SentencePiece first."""
+    unknown = ["<unk>"] if family.name in SPACES else []
+    return list(dict.fromkeys([*unknown, *family.required, *family.stops]))
+
+
+def write_family(folder: Path, name: str, vocab: int = 512) -> Path:
+    """Write a small tokenizer with the control tokens and the habits of a known family into `folder`.
+
+    Qwen's and DeepSeek's sentinels are declared as ordinary tokens, as in the published files.
+    """
+    (family,) = [one for one in prompts.FAMILIES if one.name == name]
+    controls = family_tokens(family)
+    described = (
+        _sentencepiece(controls, SPACES[name], vocab) if name in SPACES else _byte_level(controls, vocab)
+    )
+    if name in ("qwen2.5-coder", "deepseek-coder"):
+        for token in described["added_tokens"]:
+            token["special"] = "fim" not in token["content"]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps(described), encoding="utf-8")
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": family.end}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def _byte_level(controls: list[str], vocab: int) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=controls, initial_alphabet=alphabet, show_progress=False
+    )
+    core.train_from_iterator([SAMPLE], trainer)
+    return json.loads(core.to_str())
+
+
+def _sentencepiece(controls: list[str], before: str, vocab: int) -> Any:
+    """BPE with byte fallback, spaces as U+2581, as converters write it: `<s>` and `</s>` around nothing."""
+    from tokenizers import Tokenizer, models, normalizers, trainers
+
+    core = Tokenizer(models.BPE())
+    core.normalizer = normalizers.Replace(" ", "\u2581")
+    trainer = trainers.BpeTrainer(vocab_size=vocab - 256, special_tokens=controls, show_progress=False)
+    core.train_from_iterator(SAMPLE.splitlines(keepends=True), trainer)
+    described = json.loads(core.to_str())
+    pieces = [piece for piece in described["model"]["vocab"] if piece not in controls]
+    names = [*controls, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
+    described["model"] |= {
+        "vocab": {piece: number for number, piece in enumerate(names)},
+        "unk_token": "<unk>",
+        "fuse_unk": True,
+        "byte_fallback": True,
+    }
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    back = {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}
+    steps: list[dict[str, Any]] = [back, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    if before:
+        first = {"type": "Prepend", "prepend": before}
+        described["normalizer"] = {"type": "Sequence", "normalizers": [first, replace]}
+        steps.append({"type": "Strip", "content": " ", "start": 1, "stop": 0})
+    else:
+        described["normalizer"] = replace
+    return described | {"decoder": {"type": "Sequence", "decoders": steps}}
 
 
 def write_model(

@@ -156,9 +156,7 @@ class Gateway:
 
     async def _ask(self, lane: _Lane, wanted: Completion) -> Answer | Refusal:
         config = self._config
-        tokens = lane.template.render(
-            lane.tokenizer, wanted.prefix, wanted.suffix, config.context_tokens, config.suffix_share
-        )
+        tokens = _prompt(lane, config, wanted.prefix, wanted.suffix)
         call = lane.engine.propose.remote(
             tokens,
             min(wanted.max_tokens or config.max_tokens, config.max_tokens),
@@ -225,8 +223,12 @@ def application(config: ServeConfig, settings: list[EngineSettings]) -> Any:
 def _lane(item: EngineSettings, engine: Any) -> _Lane:
     tokenizer = FastTokenizer(item.model)
     template = template_for(tokenizer)
-    stop_ids = (template.end, template.prefix, template.suffix, template.middle)
-    return _Lane(item.version, engine, tokenizer, template, tuple(sorted(set(stop_ids))))
+    return _Lane(item.version, engine, tokenizer, template, template.ends)
+
+
+def _prompt(lane: _Lane, config: ServeConfig, prefix: str, suffix: str) -> list[int]:
+    """What the engine is sent: the prompt that `pack` trains on."""
+    return lane.template.render(lane.tokenizer, prefix, suffix, config.context_tokens, config.suffix_share)
 
 
 async def _healthy(call: Any) -> bool:

@@ -10,26 +10,9 @@ import math
 import re
 from collections.abc import Sequence
 
-_BAR, _GAP = "\uff5c", "\u2581"  # DeepSeek-Coder writes its sentinels with these look-alikes
+from echo_ray.prompts import LEAKS
 
-SENTINELS = (
-    "<|fim_prefix|>",
-    "<|fim_suffix|>",
-    "<|fim_middle|>",
-    "<|fim_pad|>",
-    "<|endoftext|>",
-    "<|echo_spm|>",
-    "<|file_sep|>",
-    "<|repo_name|>",
-    "<fim_prefix>",
-    "<fim_suffix>",
-    "<fim_middle>",
-    "<file_sep>",
-    f"<{_BAR}fim{_GAP}begin{_BAR}>",
-    f"<{_BAR}fim{_GAP}hole{_BAR}>",
-    f"<{_BAR}fim{_GAP}end{_BAR}>",
-    f"<{_BAR}end{_GAP}of{_GAP}sentence{_BAR}>",
-)
+SENTINELS = LEAKS
 """Control tokens of the families in `prompts`; as text they mean that the model has left its answer."""
 
 MIN_WORDS_CHARS = 2
