@@ -19,8 +19,10 @@ class Verb:
     target: str
     sections: tuple[str, ...]
     about: str
-    word: str = ""
-    """The setting that a plain word after the verb gives, where that is not a configuration file."""
+    words: tuple[str, ...] = ()
+    """Settings that plain words after the verb give, in order, where they are not a configuration file."""
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Settings that the words after the first of `words` give, by what that one is."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Settings that may also be written `--name VALUE`."""
 
@@ -77,11 +79,11 @@ VERBS = {
         "jobs.explain:explain",
         ("explain", "run"),
         "the life of a request: explain REQUEST_ID; without one the accounts of a run",
-        word="explain.request_id",
+        words=("explain.request_id",),
     ),
     "erase": Verb(
         "jobs.erase:erase",
-        ("erase", "run"),
+        ("erase", "run", "models"),
         "remove a person from logs and data sets: erase --user U",
         options={"user": "erase.user"},
     ),
@@ -90,6 +92,28 @@ VERBS = {
     ),
     "pack": Verb("jobs.stages:pack", ("pack", "cluster"), "samples to token ids"),
     "train": Verb("jobs.stages:train", ("train", "cluster"), "fine-tune with DeepSpeed under Ray Train"),
+    "evaluate": Verb(
+        "jobs.evaluate:run",
+        ("evaluate", "pack", "cluster"),
+        "models side by side on held-out gaps: text metrics per language, with intervals",
+    ),
+    "models": Verb(
+        "jobs.models:run",
+        ("models",),
+        "the model registry: list, show, promote, roll back",
+        words=("models.action",),
+        after={
+            "list": (),
+            "show": ("models.version",),
+            "add": ("models.folder",),
+            "promote": ("models.version", "models.alias"),
+            "rollback": ("models.alias",),
+            "unset": ("models.alias",),
+            "attach": ("models.version", "models.figures"),
+            "verify": ("models.version",),
+            "remove": ("models.version",),
+        },
+    ),
     "experiment": Verb(
         "jobs.experiment:experiment",
         ("experiment", "simulate", "serve", "cluster"),
@@ -158,11 +182,12 @@ def _run(words: list[str]) -> int:
         return 0
     rest, given = named(verb, rest)
     path, overrides = split(rest)
+    from jobs.references import resolved
     from jobs.settings import RunConfig
 
     if name == "demo" and path is None:
         path = demo_file()
-    settings = config.load(RunConfig, path, overrides, given)
+    settings = resolved(config.load(RunConfig, path, overrides, given), verb.sections)
     command = " ".join(["echo-ray", *words])
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     module, function = verb.target.split(":")
@@ -172,7 +197,7 @@ def _run(words: list[str]) -> int:
 
 def named(verb: Verb, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """(the other words, settings) where `verb` takes a plain word or `--name VALUE`, as they were written."""
-    left, given = [], {}
+    left, given, plain = [], {}, []
     queue = list(words)
     while queue:
         word = queue.pop(0)
@@ -181,13 +206,26 @@ def named(verb: Verb, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             if not equals and not queue:
                 raise ConfigError(f"{name} needs a value: {name} VALUE")
             given[verb.options[name.removeprefix("--")]] = value if equals else queue.pop(0)
-        elif verb.word and not equals and not word.startswith("-") and not word.endswith((".yaml", ".yml")):
-            if verb.word in given:
-                raise ConfigError(f"two of {verb.word}, {given[verb.word]} and {word}; name one")
-            given[verb.word] = word
+        elif verb.words and not equals and not word.startswith("-") and not word.endswith((".yaml", ".yml")):
+            plain.append(word)
         else:
             left.append(word)
-    return left, given
+    return left, given | dict(zip(_settings(verb, plain), plain, strict=False))
+
+
+def _settings(verb: Verb, plain: Sequence[str]) -> tuple[str, ...]:
+    """The settings that plain words give. Raises ConfigError for words that `verb` does not take."""
+    if plain and verb.after and plain[0] not in verb.after:
+        near = difflib.get_close_matches(plain[0], verb.after, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"{verb.words[0]}={plain[0]} is not one of {', '.join(verb.after)}{hint}")
+    places = verb.words + (verb.after.get(plain[0], ()) if plain else ())
+    if len(plain) > len(places) == 1 and not verb.after:
+        raise ConfigError(f"two of {places[0]}, {plain[0]} and {plain[1]}; name one")
+    if len(plain) > len(places):
+        taken = " ".join(place.split(".")[-1].upper() for place in places[1:]) or "no further word"
+        raise ConfigError(f"{plain[len(places)]!r} is one word too many: {plain[0]} takes {taken}")
+    return places
 
 
 def split(words: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -222,7 +260,8 @@ def manual(name: str, verb: Verb) -> str:
     """Every setting that `verb` reads, with default and description."""
     from jobs.settings import RunConfig
 
-    lines = [f"usage: echo-ray {name} [CONFIG.yaml] [section.key=value ...]", "", verb.about, ""]
+    words = "".join(f" [{word.split('.')[-1].upper()}{' ...' * bool(verb.after)}]" for word in verb.words)
+    lines = [f"usage: echo-ray {name}{words} [CONFIG.yaml] [section.key=value ...]", "", verb.about, ""]
     for key, kind, default, text in config.fields(RunConfig):
         if key.split(".")[0] in verb.sections:
             shown = "none" if default is None else str(default)

@@ -36,11 +36,12 @@ _MOST_MENTIONS = 8
 
 def erase(config: RunConfig, command: str) -> None:
     """Verb `erase`."""
-    run(config.erase, config.run.output)
+    run(config.erase, config.run.output, config.models.registry)
 
 
-def run(settings: EraseConfig, output: Path) -> Plan:
-    """Remove the person and say what was done; returns the plan that was carried out (or would be).
+def run(settings: EraseConfig, output: Path, registry: Path | None = None) -> Plan:
+    """Remove the person and say what was done; returns the plan that was carried out (or would be). Versions
+    of `registry` that learned from the person are named too, wherever it lies.
 
     Raises ConfigError for a folder that is not there, a person who is nowhere, StageError when a file cannot
     be replaced.
@@ -57,7 +58,7 @@ def run(settings: EraseConfig, output: Path) -> Plan:
         carry_out(short, root)
     plan = short if short is not None and short.user == user else None
     for _ in range(_ROUNDS):
-        found = erase_plan.scan(root, user, secrets.token_hex(8), began)
+        found = erase_plan.scan(root, user, secrets.token_hex(8), began, registry)
         if settings.dry_run:
             plan = found
             break
@@ -67,7 +68,7 @@ def run(settings: EraseConfig, output: Path) -> Plan:
         carry_out(found, root)
         plan = found if plan is None else plan
     if plan is None or not plan.work:
-        nothing_left(root, user)
+        nothing_left(root, user, registry)
         return found
     tell(plan, root, settings.dry_run)
     return plan
@@ -119,20 +120,20 @@ def _plain(plan: Plan) -> dict[str, Any]:
     return asdict(plan)
 
 
-def nothing_left(root: Path, user: str) -> None:
+def nothing_left(root: Path, user: str, registry: Path | None = None) -> None:
     """Say that there is nothing to do. Raises ConfigError for somebody of whom there is no trace at all."""
-    lineage = folders.find(root)
+    lineage = erase_models.with_versions(folders.find(root), registry)
     notes = [entry for one in lineage.folders if (entry := people.erased(one.manifest.notes, user))]
-    if not notes:
+    models = [erase_models.learned(one, lineage.parent(one), 0, user) for one in lineage.of("train")]
+    known = [model for model in models if model is not None]
+    if not notes and not any(model["rows"] for model in known):
         near = difflib.get_close_matches(user, _users(lineage), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigError(f"erase.user={user}: nobody of that name below {root}{hint}")
-    print(
-        f"erase      nothing of {user} is left below {root}: erased on {max(entry['at'] for entry in notes)}"
-    )
-    models = [erase_models.learned(one, lineage.parent(one), 0, user) for one in lineage.of("train")]
-    known = [model for model in models if model is not None]
+    when = f": erased on {max(entry['at'] for entry in notes)}" if notes else ""
+    print(f"erase      nothing of {user} is left below {root}{when}")
     erase_models.descend(lineage, known)
+    erase_models.copies(lineage, registry, known)
     for line in _models(known):
         print(line)
 
@@ -173,8 +174,11 @@ def _models(models: Sequence[dict[str, Any]]) -> list[str]:
         return ["  models    none below this folder was trained with them"]
     lines = []
     for model in models:
-        name = f"{model['model']}" + (f" ({model['version']})" if model["version"] else "")
-        if model["built_on"]:
+        names = ", ".join(name for name in (model["version"], model["registered"]) if name)
+        name = f"{model['model']}" + (f" ({names})" if names else "")
+        if model["same_as"]:
+            what = f"is the same model as {model['same_as']}"
+        elif model["built_on"]:
             what = f"was trained further from {model['built_on']}"
         elif model["rows"] is None:
             what = f"may know them: {model['by']}"

@@ -53,7 +53,10 @@ def renew(lineage: Lineage, found: Mapping[Path, Found], plan: Plan) -> None:
             model = erase_models.learned(folder, parent, before, plan.user)
             if model is not None:
                 plan.models.append(model)
-                if not people.erased(folder.manifest.notes, plan.user) and model["rows"] is not None:
+                # A version of a registry elsewhere is only named: its own list tells as much for ever.
+                here = folder.path.is_relative_to(lineage.root)
+                known = people.erased(folder.manifest.notes, plan.user)
+                if here and not known and model["rows"] is not None:
                     gone = {**entry, "rows": model["rows"] + model["measured_rows"], "trained": model["rows"]}
                     manifest = _noted(folder.manifest, gone)
                     plan.replace[relative(folder.path / MANIFEST, lineage.root)] = _text(manifest, plan, who)

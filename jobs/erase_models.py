@@ -4,15 +4,21 @@ A training's manifest names its packed samples by fingerprint. While they are th
 are counted; when they are gone the list that the training kept (`ledger.people`) answers, or the entry of an
 earlier erasure, and else nobody knows. A model that was trained further from one of these carries the person
 on: trainings are chained by the version of the model that they began with.
+
+Versions of a model registry are trainings too, with their manifest and list beside them, also those that were
+removed: they may run somewhere. A version that was added without them is named where its content is that of a
+named model.
 """
 
 from pathlib import Path
 from typing import Any
 
 from echo_ray.ledger import people
-from echo_ray.ledger.folders import Folder, Lineage
+from echo_ray.ledger.folders import Folder, Lineage, walk
 from echo_ray.ledger.rows import column
 from echo_ray.manifest import read_manifest
+from echo_ray.registry import Registry, Version
+from echo_ray.registry.store import MARK
 from jobs.explain_steps import version
 
 
@@ -33,8 +39,7 @@ def learned(folder: Folder, parent: Folder | None, rows: int, user: str) -> dict
     else:
         trained = known if known is None or not measured else 0
     return {
-        "model": str(folder.path / "model"),
-        "version": version(folder.path / "model"),
+        **_called(folder.path),
         "training": manifest.fingerprint,
         "base": manifest.notes.get("base"),
         "data_set": manifest.input_fingerprint,
@@ -43,7 +48,50 @@ def learned(folder: Folder, parent: Folder | None, rows: int, user: str) -> dict
         "epochs": manifest.config.get("epochs"),
         "by": source,
         "built_on": None,
+        "same_as": None,
     }
+
+
+def _called(path: Path) -> dict[str, Any]:
+    """Names of the model of a training, or of a version in a registry."""
+    names = {"model": str(path / "model"), "version": version(path / "model"), "registered": None}
+    registry = Registry(path.parent.parent)
+    if path.parent.name != "versions" or not registry.exists:
+        return names
+    found = next((one for one in registry.every() if one.folder.name == path.name), None)
+    if found is None:
+        return names
+    state = registry.state()
+    also = [alias for alias, number in state.aliases.items() if number == found.number]
+    also += ["removed"] if found.number in state.removed else []
+    name = " and ".join([f"{found.name} of {registry.root}", *also])
+    return names | {"version": f"model-{found.content}", "registered": name}
+
+
+def with_versions(lineage: Lineage, registry: Path | None) -> Lineage:
+    """The stages of `lineage`, and the trained versions of `registry` where that lies elsewhere."""
+    known = {one.path.resolve() for one in lineage.folders}
+    found = []
+    for one in [] if registry is None else Registry(registry.resolve()).every():
+        manifest = read_manifest(one.folder)
+        if manifest is not None and manifest.stage == "train" and one.folder not in known:
+            found.append(Folder(one.folder, manifest))
+    return Lineage(lineage.root, (*lineage.folders, *found))
+
+
+def copies(lineage: Lineage, registry: Path | None, models: list[dict[str, Any]]) -> None:
+    """Add the versions of registries that have the content of a model in `models` and tell no training."""
+    roots = [path.parent for path in walk(lineage.root).files if path.name == MARK]
+    roots += [registry.resolve()] if registry is not None else []
+    untold: dict[Path, Version] = {}
+    for one in (one for root in roots for one in Registry(root).every()):
+        if read_manifest(one.folder) is None:
+            untold.setdefault(one.folder.resolve(), one)
+    hashes = {_hash(model["version"]): model for model in models if model["version"]}
+    for one in untold.values():
+        same = hashes.get(one.content)
+        if same is not None:
+            models.append({**same, **_called(one.folder), "same_as": same["model"]})
 
 
 def _known(folder: Folder, parent: Folder | None, rows: int, user: str) -> tuple[int | None, str]:
@@ -92,11 +140,11 @@ def descend(lineage: Lineage, models: list[dict[str, Any]]) -> None:
             if origin is None or any(model["model"] == path for model in models):
                 continue
             found = True
-            name = version(folder.path / "model")
+            names = _called(folder.path)
+            name = names["version"]
             models.append(
                 {
-                    "model": path,
-                    "version": name,
+                    **names,
                     "training": folder.manifest.fingerprint,
                     "base": folder.manifest.notes.get("base"),
                     "data_set": folder.manifest.input_fingerprint,
@@ -105,6 +153,7 @@ def descend(lineage: Lineage, models: list[dict[str, Any]]) -> None:
                     "epochs": folder.manifest.config.get("epochs"),
                     "by": "the model that it began with",
                     "built_on": origin,
+                    "same_as": None,
                 }
             )
             if name:

@@ -21,7 +21,7 @@ from echo_ray.ledger import folders, journal, people
 from echo_ray.ledger.folders import Lineage, Walk, relative
 from echo_ray.log import source
 from echo_ray.manifest import MANIFEST
-from jobs import erase_lines, erase_manifests
+from jobs import erase_lines, erase_manifests, erase_models
 from jobs.erase_files import look, requests_of_others, rewrite
 from jobs.erase_values import ERASED, QUARANTINE, Found, Person, Plan
 
@@ -39,10 +39,12 @@ def load(root: Path) -> Plan | None:
     return None if found is None else Plan(**found)
 
 
-def scan(root: Path, user: str, salt: str, at: str) -> Plan:
-    """Everything that is to be done for `user` below `root`; nothing is changed."""
+def scan(root: Path, user: str, salt: str, at: str, registry: Path | None = None) -> Plan:
+    """Everything that is to be done for `user` below `root`; nothing is changed. Of `registry`, wherever it
+    lies, the versions that learned from the person are named.
+    """
     seen = folders.walk(root)
-    lineage = folders.chained(root, seen.files)
+    lineage = erase_models.with_versions(folders.chained(root, seen.files), registry)
     owners = {
         people.mark(user, folder.manifest.notes["salt"])
         for folder in lineage.of("export")
@@ -58,6 +60,7 @@ def scan(root: Path, user: str, salt: str, at: str) -> Plan:
             plan.rewrite[relative(path, root)] = None
     _cards(seen, plan, root, theirs)
     erase_manifests.renew(lineage, found, plan)
+    erase_models.copies(lineage, registry, plan.models)
     _documents(seen, plan, root)
     for path, one in found.items():
         if one.rows and not erase_manifests.counts(path, lineage.at(erase_manifests.owner(path))):

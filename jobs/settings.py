@@ -18,7 +18,9 @@ from echo_ray.stages.select import SelectConfig
 from echo_ray.stages.surprisal import PerplexityConfig
 from echo_ray.stages.verify import VerifyConfig
 from echo_ray.train.config import PretrainConfig, TrainConfig
+from jobs.evaluate_config import EvaluateConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
+from jobs.models_config import ModelsConfig
 from jobs.search_config import SearchConfig
 from jobs.validity_config import ValidityConfig
 from simulator.config import SimulateConfig
@@ -133,6 +135,8 @@ class RunConfig(Config):
     balance: BalanceConfig = BalanceConfig()
     pack: PackConfig = PackConfig()
     train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    models: ModelsConfig = ModelsConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     pretrain: PretrainConfig = PretrainConfig()
     compare: CompareConfig = CompareConfig()

@@ -21,11 +21,12 @@ from echo_ray.errors import ConfigError, SchemaError
 from echo_ray.ledger import accounts, folders, journal, people
 from echo_ray.log import source
 from echo_ray.manifest import MARKER, read_manifest
+from echo_ray.registry import Registry
 from echo_ray.stages.pack import PackConfig
 from jobs import card, erase, erase_plan, explain, export
 from jobs.erase_values import Plan
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
-from tests import ledger_runs
+from tests import ledger_runs, registries
 from tests.ledger_runs import USERS
 
 WHO = "person-alder"
@@ -281,6 +282,76 @@ def test_a_model_that_was_trained_further_from_one_of_theirs_is_named(run: Path)
     found = {model["model"]: model for model in clear(run).models}
     later = found[str(others.root / "train" / "model")]
     assert (str(run / "train" / "model"), 0) == (later["built_on"], later["rows"])
+
+
+def registered(root: Path, run: Path) -> Registry:
+    """A registry: the run's training, one made from that, one that tells nothing, one of others."""
+    shutil.rmtree(run / "train" / "model")
+    registries.model(run / "train" / "model", 1)
+    registry = Registry(root)
+    base = registry.add(run / "train" / "model", run / "train")
+    later = registries.training(root.parent / "later", 2, f"model-{base.content}", "somebody")
+    registry.add(later / "model", later)
+    registry.add(registries.model(root.parent / "bare", 3))
+    other = registries.training(root.parent / "other", 4, user="somebody")
+    registry.add(other / "model", other)
+    return registry
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_versions_of_a_registry_that_learned_from_the_person_are_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], inside: bool
+) -> None:
+    theirs = packed(run)
+    registry = registered((run if inside else tmp_path) / "registry", run)
+    registry.promote("v1")
+    before = {version.number: everything_of(version.folder) for version in registry.versions()}
+    for _ in range(2):  # the second time nothing is left to erase
+        erase.run(EraseConfig(user=WHO, input=run), run, None if inside else registry.root)
+        text = capsys.readouterr().out
+        named = {
+            line.partition(f" of {registry.root}")[0].rpartition(" ")[2]: line
+            for line in text.splitlines()
+            if f" of {registry.root}" in line
+        }
+        assert {"v1", "v2"} == set(named)
+        assert "champion" in named["v1"]
+        assert f"was trained on {theirs} rows of theirs" in named["v1"]
+        assert "was trained further from" in named["v2"]
+    if not inside:
+        after = {version.number: everything_of(version.folder) for version in registry.versions()}
+        assert before == after
+    for version in registry.versions():
+        registry.verify(version)
+    finished(run)
+    explain.run(ExplainConfig(), run)
+
+
+def everything_of(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_versions_are_named_when_the_run_is_gone_the_version_removed_or_its_training_unknown(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = registered(tmp_path / "registry", run)
+    copy = Registry(tmp_path / "copies")
+    copy.add(registry.version("v1").model)
+    registry.remove("v1")
+    clear(run)
+    erase.run(EraseConfig(user=WHO, input=run), run, registry.root)
+    text = capsys.readouterr().out
+    assert f"v1 of {registry.root} and removed) was trained on" in text
+    erase.run(EraseConfig(user=WHO, input=run), run, copy.root)
+    assert f"v1 of {copy.root}) is the same model as {run / 'train' / 'model'}" in capsys.readouterr().out
+    shutil.rmtree(run)
+    (run / "log").mkdir(parents=True)
+    erase.run(EraseConfig(user=WHO, input=run), run, registry.root)
+    text = capsys.readouterr().out
+    assert f"nothing of {WHO} is left below {run}\n" in text
+    assert f"v1 of {registry.root} and removed) was trained on" in text
+    with pytest.raises(ConfigError, match=r"erase\.user=person-zzz: nobody of that name"):
+        erase.run(EraseConfig(user="person-zzz", input=run), run, registry.root)
 
 
 def test_cards_that_show_the_person_go_and_reports_are_named(run: Path) -> None:

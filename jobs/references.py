@@ -1,0 +1,28 @@
+"""Settings that name a model folder may name a version in a registry: `REGISTRY@champion` is its folder."""
+
+from collections.abc import Collection
+from typing import Any
+
+from echo_ray import registry
+from jobs.settings import RunConfig
+
+MODELS = (
+    *("serve.model", "pack.model", "train.model", "perplexity.model", "search.model", "export.model"),
+    *("experiment.base", "experiment.echo"),
+)
+"""Settings that name a model folder. `evaluate.models` is looked up where its labels are made."""
+
+
+def resolved(config: RunConfig, sections: Collection[str]) -> RunConfig:
+    """`config` with the references in `sections` replaced by folders, looked up once for the whole command.
+
+    Raises ConfigError, naming the setting, for a registry, version or alias that is not there.
+    """
+    changes: dict[str, Any] = {}
+    for key in MODELS:
+        name, field = key.split(".")
+        section = changes.get(name, getattr(config, name))
+        reference = getattr(section, field)
+        if name in sections and reference is not None and "@" in str(reference):
+            changes[name] = section.updated(**{field: registry.resolve(reference, key)})
+    return config.updated(**changes) if changes else config
