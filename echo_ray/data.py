@@ -299,3 +299,26 @@ def _process(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
     metadata = {b"rows_in": str(table.num_rows).encode(), b"facts": json.dumps(facts).encode()}
     write_table(result.replace_schema_metadata(metadata), Path(job["output"]) / f"{unit.name}.parquet")
     return {"unit": unit.name, "rows_in": table.num_rows}
+
+
+def streamed(blocks: Sequence[pa.Table], function: Callable[..., pa.Table], rows: int, **values: Any) -> Any:
+    """A dataset of `blocks` in their order, `function(table, **values)` applied to `rows` rows at a time,
+    lazily while somebody reads it.
+    """
+    import ray.data
+
+    # A quarter of a CPU: what streams beside a training is cheap, and the training comes first.
+    return ray.data.from_arrow(list(blocks)).map_batches(
+        function, batch_format="pyarrow", batch_size=rows, fn_kwargs=values, num_cpus=0.25
+    )
+
+
+def in_order() -> Any:
+    """How Ray Train shall hand out datasets: each whole, to the worker that asks for it, rows in their
+    order.
+    """
+    from ray.data import ExecutionOptions
+    from ray.train import DataConfig
+
+    options = ExecutionOptions(preserve_order=True)
+    return DataConfig(datasets_to_split=[], execution_options=options)

@@ -1,6 +1,6 @@
 """One trial of a mixture: balance, pack, a few steps of fine-tuning, measured on users it has not seen.
 
-Batches, loss and schedule are those of `echo_ray.train` (`plan`, `summed_loss`, `learning_rate`), AdamW with
+Packing, loss and schedule are those of `echo_ray.train` (`plan`, `summed_loss`, `learning_rate`), AdamW with
 the same constants; left out is DeepSpeed, whose start costs more than a trial. Greedy exact match and silence
 come from the same forward pass as the loss: greedy decoding gives the target if and only if the most likely
 token is the right one at each of its places, the end included, and it is silent if and only if the end token
@@ -13,6 +13,7 @@ mixtures share most of their samples and none wins by being larger.
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,34 @@ from echo_ray.errors import TrainingError
 from echo_ray.stages import balance as balancing
 from echo_ray.stages import pack as packing
 from echo_ray.stages.counts import Counts
-from echo_ray.train.batches import Packed, micro_batches, plan
+from echo_ray.train.attention import install, summed_loss, target_logits
+from echo_ray.train.collate import collate
 from echo_ray.train.config import TrainConfig
-from echo_ray.train.loop import IGNORED, collate, learning_rate, summed_loss
+from echo_ray.train.loop import learning_rate
+from echo_ray.train.packing import Row, bins, plan
 
 MIXTURE = ("void_ratio", "short_share", "medium_share", "long_share", "tail_keep", "max_copies")
 """Settings of `balance` that a trial varies."""
 NEEDED = ("sample_id", "user", "prefix", "suffix", "target")
 """Columns without which a mixture cannot be searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One packed row: token ids of which the first `prompt` carry no loss."""
+
+    key: str
+    ids: Sequence[int]
+    prompt: int
+
+    @property
+    def targets(self) -> int:
+        """Tokens that carry loss."""
+        return len(self.ids) - self.prompt
+
+    def row(self) -> Row:
+        """What packing needs to know of it."""
+        return Row(self.key, len(self.ids), self.targets)
 
 
 def run(point: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
@@ -46,14 +67,16 @@ def run(point: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     if not job["gpu"]:
         torch.set_num_threads(job["threads"])
     torch.manual_seed(config.seed)
-    rows, mixture = mixed(point, job)
-    if not rows:
+    samples, mixture = mixed(point, job)
+    if not samples:
         raise TrainingError("this mixture leaves no sample to train on")
     device = torch.device("cuda" if job["gpu"] else "cpu")
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32).to(device)
+    install(model)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay
     )
+    rows = [sample.row() for sample in samples]
     epochs = (
         step
         for epoch in count()
@@ -64,10 +87,10 @@ def run(point: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(number, job["steps"], config, 0.0)
         total = 0.0
-        for micro in step.workers[0]:
-            ids, labels = (part.to(device) for part in collate(rows, micro))
+        for one in step.workers[0]:
+            packed = collate([(samples[i].ids, samples[i].prompt) for i in one]).to(device)
             with torch.autocast(device.type, torch.bfloat16):
-                nats = summed_loss(model, ids, labels)
+                nats = summed_loss(model, packed)
             (nats / step.targets).backward()
             total += float(nats.item())
         loss = total / step.targets
@@ -80,7 +103,7 @@ def run(point: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
     return measure(model, heldout, config.micro_tokens, device) | {"train_loss": loss, "mixture": mixture}
 
 
-def mixed(point: dict[str, Any], job: dict[str, Any]) -> tuple[list[Packed], dict[str, int]]:
+def mixed(point: dict[str, Any], job: dict[str, Any]) -> tuple[list[Sample], dict[str, int]]:
     """(rows to train on, copies by band) of a mixture: `steps` times `batch` of its copies, or all."""
     balance = balancing.BalanceConfig.model_validate(job["balance"])
     balance = balance.updated(**{name: point[name] for name in MIXTURE})
@@ -102,50 +125,44 @@ def mixed(point: dict[str, Any], job: dict[str, Any]) -> tuple[list[Packed], dic
     return as_rows(packed), dict(sorted(Counter(band for _, _, band in chosen).items()))
 
 
-def load(path: Path) -> list[Packed]:
+def load(path: Path) -> list[Sample]:
     """Packed rows of one file."""
     return as_rows(pq.read_table(path))
 
 
-def as_rows(packed: pa.Table) -> list[Packed]:
+def as_rows(packed: pa.Table) -> list[Sample]:
     """PACKED rows that are not dropped, in record order."""
     rows = [
-        Packed(f"{row['sample_id']}/{row['copy']}", row["input_ids"], row["prompt_tokens"])
+        Sample(f"{row['sample_id']}/{row['copy']}", row["input_ids"], row["prompt_tokens"])
         for row in packed.to_pylist()
         if row["drop"] is None
     ]
     return sorted(rows, key=lambda row: row.key)
 
 
-def measure(model: Any, rows: Sequence[Packed], micro_tokens: int, device: Any) -> dict[str, Any]:
-    """Metrics of `rows` under `model`: losses (nats per target token), shares (0 to 1), counts."""
+def measure(model: Any, samples: Sequence[Sample], bin_tokens: int, device: Any) -> dict[str, Any]:
+    """Metrics of `samples` under an installed `model`: losses (nats per target token), shares, counts."""
     import torch
     import torch.nn.functional as functional
 
     sums: Counter[str] = Counter()
     model.eval()
-    for micro in micro_batches(range(len(rows)), rows, micro_tokens):
-        ids, labels = (part.to(device) for part in collate(rows, micro))
-        following = labels[:, 1:]
-        columns = (following != IGNORED).any(dim=0).nonzero().flatten()
+    for one in bins([sample.row() for sample in samples], range(len(samples)), bin_tokens):
+        chosen = [samples[i] for i in one]
+        packed = collate([(sample.ids, sample.prompt) for sample in chosen]).to(device)
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-            logits = model(input_ids=ids, use_cache=False, logits_to_keep=columns).logits.float()
-        wanted = following[:, columns]
-        nats = functional.cross_entropy(
-            logits.flatten(0, 1), wanted.flatten(), ignore_index=IGNORED, reduction="none"
-        ).view(wanted.shape)
-        best = logits.argmax(dim=2)
-        right = ((best == wanted) | (wanted == IGNORED)).all(dim=1).tolist()
-        for line, i in enumerate(micro):
-            row = rows[i]
-            place = (columns == row.prompt - 1).nonzero().flatten()[0]
-            silent = int(best[line, place]) == row.ids[-1]
-            kind = "void" if row.targets == 1 else "code"
+            logits, wanted = target_logits(model, packed)
+            nats = functional.cross_entropy(logits.float(), wanted, reduction="none")
+        best = logits.argmax(dim=1)
+        sizes = [sample.targets for sample in chosen]
+        parts = (torch.split(values, sizes) for values in (best == wanted, best, nats))
+        for sample, right, greedy, lost in zip(chosen, *parts, strict=True):
+            kind = "void" if sample.targets == 1 else "code"
             sums[f"{kind}_rows"] += 1
-            sums[f"{kind}_tokens"] += row.targets
-            sums[f"{kind}_nats"] += float(nats[line].sum())  # type: ignore[assignment]
-            sums[f"{kind}_silent"] += silent
-            sums[f"{kind}_right"] += right[line]
+            sums[f"{kind}_tokens"] += sample.targets
+            sums[f"{kind}_nats"] += float(lost.sum())  # type: ignore[assignment]
+            sums[f"{kind}_silent"] += int(greedy[0]) == sample.ids[-1]
+            sums[f"{kind}_right"] += bool(right.all())
     model.train()
     return figures(sums)
 

@@ -5,7 +5,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from echo_ray import data, models, refinery, schema, sealed
+import pyarrow.parquet as pq
+
+from echo_ray import data, models, refinery, registry, schema, sealed
 from echo_ray.cluster import running
 from echo_ray.config import Config
 from echo_ray.data import Manifest
@@ -163,7 +165,11 @@ def pack_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
     models.check(model, "pack.model")
     settings = config.pack.updated(model=model.resolve())
     identity = {"tokenizer": models.version(model)}
-    return data.run_stage("pack", packing.pack, settings, source, output, packing.PACKED, identity=identity)
+    return data.run_stage(
+        *("pack", packing.pack, settings, source, output, packing.PACKED),
+        identity=identity,
+        notes={"tokenizer": models.tokenizer_version(model)},
+    )
 
 
 def train(config: RunConfig, command: str) -> None:
@@ -174,12 +180,33 @@ def train(config: RunConfig, command: str) -> None:
 
 
 def train_model(config: RunConfig, source: Path, output: Path) -> Manifest:
-    """Fine-tune on the packed samples under `source`."""
+    """Fine-tune on the packed samples under `source`; samples that are not packed yet are packed first,
+    beside `output`.
+    """
     from echo_ray.train.launch import train as fine_tune
 
     model = config.train.model or models.BASE
     models.check(model, "train.model")
-    return fine_tune(config.train, source, output, model)
+    if not is_packed(source):
+        source = pack_beside(config, source, output, model)
+    manifest = fine_tune(config.train, source, output, model)
+    if config.train.registry:
+        version = registry.register_training(config.train.registry, output)
+        print(f"train      {output / 'model'} is {version.name} in {config.train.registry}", flush=True)
+    return manifest
+
+
+def is_packed(source: Path) -> bool:
+    """Whether the files under `source` hold token ids. Raises what `data.units_of` does."""
+    first = data.units_of(source)[0].paths[0]
+    return "input_ids" in pq.read_schema(first).names
+
+
+def pack_beside(config: RunConfig, source: Path, output: Path, model: Path) -> Path:
+    """Pack the samples under `source` for `model` into a folder beside `output`; that folder."""
+    packed = output.with_name(f"{output.name}.packed")
+    say(pack_samples(config.updated(pack=config.pack.updated(model=model)), source, packed), packed)
+    return packed
 
 
 def pretrain(config: RunConfig, command: str) -> None:

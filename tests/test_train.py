@@ -1,81 +1,54 @@
-"""Batching rules, and the real thing: DeepSpeed under Ray Train on a tiny model."""
+"""Fine-tuning for real: DeepSpeed under Ray Train on a tiny model, killed, resumed, refused."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from echo_ray.errors import ConfigError, SchemaError, TrainingError
 from echo_ray.stages.pack import PACKED
-from echo_ray.train.batches import Packed, micro_batches, padding_share, plan
 from echo_ray.train.config import TrainConfig
-from echo_ray.train.loop import collate, learning_rate, summed_loss
 
-LENGTHS = st.lists(st.integers(2, 300), min_size=1, max_size=80)
-
-
-def packed(lengths: list[int]) -> list[Packed]:
-    return [Packed(f"r{i}/0", [7] * size, size // 2) for i, size in enumerate(lengths)]
-
-
-@given(LENGTHS, st.integers(1, 3), st.integers(1, 40))
-def test_an_epoch_holds_every_row_once_and_even_shares(lengths: list[int], workers: int, batch: int) -> None:
-    rows = packed(lengths)
-    steps = plan(rows, batch, 600, workers, seed=1, epoch=0)
-    seen = [i for step in steps for share in step.workers for micro in share for i in micro]
-    assert list(range(len(rows))) == sorted(seen)
-    for step in steps:
-        assert 1 == len({len(share) for share in step.workers})
-        inside = [i for share in step.workers for micro in share for i in micro]
-        assert step.targets == sum(rows[i].targets for i in inside)
-
-
-@given(LENGTHS)
-def test_micro_batches_stay_within_the_token_budget(lengths: list[int]) -> None:
-    rows = packed(lengths)
-    for micro in micro_batches(range(len(rows)), rows, 600):
-        assert len(micro) == 1 or len(micro) * max(len(rows[i].ids) for i in micro) <= 600
-
-
-def test_order_depends_on_record_ids_and_not_on_row_numbers() -> None:
-    rows = packed(list(range(10, 60)))
-    turned = rows[::-1]
-
-    def keys(chosen: list[Packed]) -> list[list[str]]:
-        steps = plan(chosen, 8, 600, 1, seed=3, epoch=2)
-        return [sorted(chosen[i].key for micro in step.workers[0] for i in micro) for step in steps]
-
-    assert keys(rows) == keys(turned)
-
-
-def test_sorting_by_length_leaves_little_padding() -> None:
-    rows = packed([40 + (37 * i) % 400 for i in range(640)])
-    assert padding_share(rows, plan(rows, 64, 2048, 2, seed=0, epoch=0)) < 0.10
-
-
-def test_learning_rate_rises_then_falls_to_a_tenth() -> None:
-    config = TrainConfig(lr=1.0, warmup_share=0.1)
-    rates = [learning_rate(step, 100, config, 0.0) for step in range(100)]
-    assert 10 == rates.index(max(rates)) or 9 == rates.index(max(rates))
-    assert rates[-1] == pytest.approx(0.1, abs=0.01)
-    assert all(a >= b for a, b in pairwise(rates[10:]))
+EXACT = TrainConfig(
+    workers=1,
+    epochs=2,
+    lr=2e-3,
+    batch=16,
+    checkpoint_every=5,
+    heldout_share=0.0,
+    precision="fp32",
+    micro_tokens=64,
+)
+"""Small steps in fp32, where two ways of computing the same thing agree to many digits."""
 
 
 def write_packed(folder: Path, rows: int, vocabulary: int = 200) -> None:
     """Samples with something to learn: the answer repeats the prompt's last token."""
-    columns = []
+    made: list[dict[str, Any]] = []
     for i in range(rows):
         token = 5 + i % vocabulary
-        prompt = [2, token, 1, token, token, 3]
-        columns.append((f"s{i:04d}", f"u{i % 7}", 0, [*prompt, token, token, 0], len(prompt), None))
+        prompt = [2, *(token,) * (i % 4), 1, token, token, 3]
+        made.append(
+            {"sample_id": f"s{i:04d}", "user": f"u{i % 7}", "copy": 0, "language": "python"}
+            | {"input_ids": [*prompt, token, token, 0], "prompt_tokens": len(prompt)}
+        )
     folder.mkdir(parents=True)
-    arrays = [pa.array(column, f.type) for column, f in zip(zip(*columns, strict=True), PACKED, strict=True)]
-    pq.write_table(pa.table(arrays, PACKED), folder / "part-0000.parquet")
+    empty = {field.name: None for field in PACKED}
+    pq.write_table(pa.Table.from_pylist([empty | row for row in made], PACKED), folder / "part-0000.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -85,53 +58,105 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("tiny") / "model")
 
 
-def test_the_loss_of_a_batch_is_the_sum_of_its_rows_alone_with_every_logit(tiny_model: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packed") / "pack"
+    write_packed(folder, 160)
+    return folder
 
-    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    rows = [Packed(f"r{i}", [(7 * i + k) % 200 for k in range(9 + 5 * i)], 4 + 3 * i) for i in range(4)]
 
-    def gradients(chosen: list[list[int]], masked: bool) -> tuple[float, list[Any]]:
-        model.zero_grad()
-        total = 0.0
-        for group in chosen:
-            if masked:
-                loss = summed_loss(model, *collate(rows, group))
-            else:
-                ids = torch.tensor([rows[group[0]].ids])
-                logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
-                start = rows[group[0]].prompt
-                loss = torch.nn.functional.cross_entropy(
-                    logits[start - 1 : -1], ids[0, start:], reduction="sum"
-                )
-            loss.backward()
-            total += loss.item()
-        return total, [p.grad.clone() for p in model.parameters()]
+@pytest.fixture(scope="module")
+def straight(
+    cluster: None, packed: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> list[float]:
+    """The losses of one undisturbed run of `EXACT`."""
+    return losses(fine_tune(EXACT, packed, tmp_path_factory.mktemp("straight") / "out", tiny_model))
 
-    batched, ours = gradients([[3, 2, 1, 0]], masked=True)
-    alone, expected = gradients([[0], [1], [2], [3]], masked=False)
-    assert batched == pytest.approx(alone, rel=1e-5)
-    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(ours, expected, strict=True))
+
+def fine_tune(config: TrainConfig, source: Path, output: Path, model: Path) -> Path:
+    from echo_ray.train.launch import train
+
+    train(config, source, output, model)
+    return output
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[float]:
+    points = curve(folder)
+    assert list(range(1, len(points) + 1)) == [point["step"] for point in points]
+    return [point["loss"] for point in points]
+
+
+@contextmanager
+def when_step(folder: Path, step: int, act: Any) -> Iterator[list[Any]]:
+    """Call `act` once `metrics.jsonl` shows `step`; the list holds what it returned."""
+    happened: list[Any] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.002):
+            path = folder / "metrics.jsonl"
+            if path.is_file() and len(path.read_text().splitlines()) >= step:
+                happened.append(act())
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield happened
+    finally:
+        over.set()
+        thread.join()
+
+
+def kill_a_worker() -> int:
+    """SIGKILL to one process in which a training worker of this test's cluster runs; how many there were."""
+    workers = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if "RayTrainWorker" in " ".join(process.cmdline()[:1])
+    ]
+    workers[-1].kill()
+    return len(workers)
+
+
+def test_learning_rate_rises_then_falls_to_a_tenth() -> None:
+    from echo_ray.train.loop import learning_rate
+
+    config = TrainConfig(lr=1.0, warmup_share=0.1)
+    rates = [learning_rate(step, 100, config, 0.0) for step in range(100)]
+    assert 10 == rates.index(max(rates)) or 9 == rates.index(max(rates))
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+    assert all(a >= b for a, b in pairwise(rates[10:]))
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("zero_stage", [1, 3])
-def test_two_deepspeed_workers_learn_and_save_a_plain_folder(
-    zero_stage: int, tiny_model: Path, tmp_path: Path, cluster: None
+def test_two_deepspeed_workers_learn_measure_and_save_a_plain_folder(
+    tiny_model: Path, tmp_path: Path, cluster: None
 ) -> None:
     from transformers import AutoModelForCausalLM
 
     from echo_ray.train.launch import train
 
     write_packed(tmp_path / "pack", 256)
-    config = TrainConfig(workers=2, epochs=6, lr=5e-3, zero_stage=zero_stage, checkpoint_every=20)
+    config = TrainConfig(workers=2, epochs=6, lr=5e-3, checkpoint_every=20, heldout_share=0.2)
     manifest = train(config, tmp_path / "pack", tmp_path / "train", tiny_model)
-    curve = [json.loads(line) for line in (tmp_path / "train" / "metrics.jsonl").read_text().splitlines()]
-    assert list(range(1, len(curve) + 1)) == [point["step"] for point in curve]
-    assert curve[-1]["loss"] < 0.5 * curve[0]["loss"]
+    points = curve(tmp_path / "train")
+    assert points[-1]["loss"] < 0.5 * points[0]["loss"]
+    assert points[-1]["heldout_loss"] < points[0]["heldout_loss_untrained"]
+    assert points[-1]["heldout_exact_match"] > points[0]["heldout_exact_match_untrained"]
+    for point in points:
+        parts = sum(point[f"{part}_s"] for part in ("data", "forward", "backward", "optimizer"))
+        assert 0 < parts <= point["step_s"] * 1.01
+        assert point["tokens"] <= point["padded_tokens"] <= 1.02 * point["tokens"]
+        assert 0 < point["mfu"] < 1
+    assert manifest.notes["padding_share"] <= 0.02
     assert "deepspeed" in manifest.engine
     assert "ray.train" in manifest.engine
+    assert list((tmp_path / "train" / "tensorboard").iterdir())
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "train" / "model")
     assert "bfloat16" in str(model.dtype)
     again = train(config, tmp_path / "pack", tmp_path / "train", tiny_model)
@@ -139,19 +164,184 @@ def test_two_deepspeed_workers_learn_and_save_a_plain_folder(
 
 
 @pytest.mark.ray
-def test_one_worker_and_two_follow_the_same_loss_curve_and_a_resumed_run_too(
-    tiny_model: Path, tmp_path: Path, cluster: None
+@pytest.mark.parametrize(("stage", "workers"), [(0, 2), (1, 2), (2, 2), (3, 2), (3, 1)])
+def test_the_losses_depend_neither_on_the_zero_stage_nor_on_the_workers(
+    stage: int, workers: int, straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
-    from echo_ray.train.launch import train
+    output = fine_tune(EXACT.updated(zero_stage=stage, workers=workers), packed, tmp_path / "out", tiny_model)
+    assert straight == pytest.approx(losses(output), rel=1e-4)
 
-    write_packed(tmp_path / "pack", 160)
-    base = TrainConfig(epochs=2, lr=2e-3, batch=16, checkpoint_every=5, heldout_share=0.0)
 
-    def losses(folder: Path) -> list[float]:
-        lines = (folder / "metrics.jsonl").read_text().splitlines()
-        return [json.loads(line)["loss"] for line in lines]
+@pytest.mark.ray
+def test_activation_checkpointing_and_the_size_of_a_pass_change_no_loss(
+    straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    config = EXACT.updated(activation_checkpointing=True, micro_tokens=512)
+    assert straight == pytest.approx(
+        losses(fine_tune(config, packed, tmp_path / "out", tiny_model)), rel=1e-4
+    )
 
-    train(base.updated(workers=1), tmp_path / "pack", tmp_path / "one", tiny_model)
-    train(base.updated(workers=2), tmp_path / "pack", tmp_path / "two", tiny_model)
-    # bf16 rounds differently when sums are split over workers.
-    assert losses(tmp_path / "one") == pytest.approx(losses(tmp_path / "two"), rel=0.03)
+
+@pytest.mark.ray
+@pytest.mark.parametrize("storage", [None, "local://{folder}/kept"])
+def test_a_killed_worker_is_replaced_and_the_curve_is_the_same(
+    storage: str | None, straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    where = storage and storage.format(folder=tmp_path)
+    config = EXACT.updated(workers=2, zero_stage=2, storage_path=where, max_failures=2)
+    with when_step(output, 7, kill_a_worker) as killed:
+        fine_tune(config, packed, output, tiny_model)
+    assert [2] == killed
+    assert straight == pytest.approx(losses(output), rel=1e-4)
+
+
+@pytest.mark.ray
+def test_a_killed_driver_goes_on_from_its_checkpoint_to_the_same_curve(
+    straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    told = {name: value for name, value in EXACT.model_dump(mode="json").items() if value is not None}
+    words = [f"train.{name}={json.dumps(value)}" for name, value in told.items() if name != "lora_targets"]
+    command = [sys.executable, "-m", "jobs", "train", *words, f"train.model={tiny_model}"]
+    command += [f"train.input={packed}", f"train.output={output}"]
+    environment = os.environ | {"RAY_ADDRESS": ""}
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with when_step(output, 7, lambda: driver.send_signal(signal.SIGKILL)):
+        assert -signal.SIGKILL == driver.wait(timeout=300)
+    newest = json.loads((output / "checkpoints" / "newest.json").read_text())
+    assert 5 <= newest["step"] < len(straight)
+    # The workers notice on their own that their driver is gone.
+    time.sleep(3)
+    subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
+    assert straight == pytest.approx(losses(output), rel=1e-4)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("stage", [1, 3])
+def test_lora_trains_adapters_alone_and_merges_them(
+    stage: int, packed: Path, tiny_model: Path, tmp_path: Path, cluster: None
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    config = EXACT.updated(workers=2, zero_stage=stage, lora_rank=4, lora_alpha=8, lr=1e-2, epochs=4)
+    output = fine_tune(config, packed, tmp_path / "out", tiny_model)
+    got = losses(output)
+    assert got[-1] < got[0] - 0.1
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    before = {name: value.clone() for name, value in base.state_dict().items()}
+    merged = AutoModelForCausalLM.from_pretrained(output / "model", dtype=torch.float32)
+    changed = {
+        name
+        for name, value in merged.state_dict().items()
+        if not value.equal(before[name].bfloat16().float())
+    }
+    assert changed
+    assert all("_proj" in name for name in changed)
+    ids = torch.arange(2, 40)[None]
+    adapted = PeftModel.from_pretrained(base, output / "adapter")
+    torch.testing.assert_close(
+        merged(input_ids=ids).logits, adapted(input_ids=ids).logits, rtol=0.05, atol=0.05
+    )
+
+
+@pytest.mark.ray
+def test_a_full_disk_leaves_the_last_good_checkpoint_and_the_run_goes_on_later(
+    straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    kept, output = tmp_path / "kept", tmp_path / "out"
+    trap = kept / "step-0000010"
+    trap.mkdir(parents=True)
+    # Whatever is written into this file meets a device that has no room.
+    (trap / "mp_rank_00_model_states.pt").symlink_to("/dev/full")
+    config = EXACT.updated(storage_path=str(kept))
+    with pytest.raises(TrainingError, match=r"step 10 could not be written.*train\.storage_path"):
+        fine_tune(config, packed, output, tiny_model)
+    assert 5 == json.loads((kept / "newest.json").read_text())["step"]
+    assert not (output / "model").exists()
+    assert straight == pytest.approx(losses(fine_tune(config, packed, output, tiny_model)), rel=1e-4)
+
+
+@pytest.mark.ray
+def test_a_loss_that_is_not_finite_ends_in_a_sentence(
+    packed: Path, tiny_model: Path, tmp_path: Path, cluster: None
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = shutil.copytree(tiny_model, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TrainingError, match=r"^loss is nan at step 1: lower train\.lr="):
+        fine_tune(EXACT, packed, tmp_path / "out", broken)
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def refused(packed: Path, model: Path, tmp_path: Path, **changes: Any) -> None:
+    """Run what must be refused; nothing may have been written."""
+    try:
+        fine_tune(EXACT.updated(**changes), packed, tmp_path / "out", model)
+    finally:
+        assert not (tmp_path / "out").exists()
+
+
+def rewritten(tmp_path: Path, packed: Path, change: Any) -> Path:
+    """The packed samples with `change` applied to each."""
+    folder = tmp_path / "changed"
+    folder.mkdir()
+    rows = [change(row) for row in pq.read_table(packed / "part-0000.parquet").to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, PACKED), folder / "part-0000.parquet")
+    return folder
+
+
+def test_nothing_to_learn_is_refused(packed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    folder = rewritten(tmp_path, packed, lambda row: row | {"drop": "no_room", "input_ids": []})
+    with pytest.raises(SchemaError, match="no sample to train on"):
+        refused(folder, tiny_model, tmp_path)
+
+
+def test_voids_alone_are_refused(packed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    folder = rewritten(tmp_path, packed, lambda row: row | {"prompt_tokens": len(row["input_ids"]) - 1})
+    with pytest.raises(SchemaError, match=r"void.*balance\.void_ratio"):
+        refused(folder, tiny_model, tmp_path)
+
+
+def test_a_sample_longer_than_the_model_takes_is_refused(
+    packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = rewritten(tmp_path, packed, lambda row: row | {"input_ids": [5] * 5000})
+    with pytest.raises(SchemaError, match=r"5000 tokens.*pack\.cutoff_len"):
+        refused(folder, tiny_model, tmp_path)
+
+
+def test_tokens_that_the_model_does_not_know_are_refused(
+    packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = rewritten(tmp_path, packed, lambda row: row | {"input_ids": [*row["input_ids"], 99_999]})
+    with pytest.raises(SchemaError, match=r"token 99999.*pack\.model"):
+        refused(folder, tiny_model, tmp_path)
+
+
+@pytest.mark.ray
+def test_checkpoints_of_another_run_are_refused(
+    packed: Path, tiny_model: Path, tmp_path: Path, cluster: None
+) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "newest.json").write_text(
+        json.dumps({"tag": "step-0000005", "step": 5, "seconds": 1.0, "run": "somebody else's"})
+    )
+    with pytest.raises(ConfigError, match=r"another run.*train\.storage_path"):
+        refused(packed, tiny_model, tmp_path, storage_path=str(kept))
+
+
+def test_an_unknown_storage_is_refused(packed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.storage_path=nowhere://x"):
+        refused(packed, tiny_model, tmp_path, storage_path="nowhere://x")
+
+
+def test_mlflow_that_is_not_installed_is_named(packed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="mlflow-skinny"):
+        refused(packed, tiny_model, tmp_path, mlflow=str(tmp_path / "mlruns"))

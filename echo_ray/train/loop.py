@@ -1,125 +1,171 @@
 """One Ray Train worker: supervised fine-tuning with DeepSpeed (paper 4.6).
 
-The loss of a step is the mean over all its target tokens, whichever worker holds them: each worker's sum
-is scaled so that DeepSpeed's averaging over workers and micro-batches gives exactly that mean.
-Checkpoints are written to the run's folder, which all workers share; after a restart every worker
-loads the newest complete one and goes on at the step after it. Not covered: LoRA, packed sequences.
+The loss of a step is the mean over all its target tokens, whichever worker and forward pass holds them: each
+worker's sum is scaled so that DeepSpeed's averaging over workers gives exactly that mean. A forward pass is a
+packed row of whole samples that do not see each other (`attention`), streamed from Ray Data (`stream`).
+After a restart every worker loads the newest complete checkpoint (`checkpoint`) and goes on at the step
+after it, with the same samples in the same order. Not covered: tensor or pipeline parallelism.
 """
 
-import json
 import math
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from echo_ray.errors import TrainingError
-from echo_ray.train.batches import Packed, Step, plan
+from echo_ray.errors import EchoError, TrainingError
+from echo_ray.train import measure, stream, track
+from echo_ray.train.attention import install, summed_loss
+from echo_ray.train.checkpoint import Store
+from echo_ray.train.collate import collate
 from echo_ray.train.config import TrainConfig
+from echo_ray.train.flops import Shape, mfu, train_flops
+from echo_ray.train.lora import adapt
+from echo_ray.train.peak import peak_flops_per_s
+from echo_ray.train.save import save
 
-IGNORED = -100
-"""Label of a token without loss."""
+REFUSAL = "refused.txt"
+"""File in the output folder: why a worker gave up, in one sentence. Trying again would end the same way."""
 
 
-def worker(job: dict[str, Any]) -> None:
-    """Entry point of a Ray Train worker; `job` holds `config` (plain values), `model`, `rows`, `folder`."""
-    import deepspeed
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every worker is told; plain values, because they travel to other processes."""
+
+    config: dict[str, Any]
+    folder: str
+    model: str
+    run: str
+    storage: str
+    targets: list[int]
+    """Target tokens of each step, over all workers."""
+    heldout: list[stream.Sample]
+    end: int
+    """Token that ends an answer."""
+
+
+def worker(told: dict[str, Job]) -> None:
+    """Entry point of a Ray Train worker; `told["job"]` is its job. What the user can repair is left in
+    `refused.txt` as a sentence.
+    """
+    job = told["job"]
+    refusal = Path(job.folder) / REFUSAL
+    if refusal.is_file():
+        raise TrainingError(refusal.read_text(encoding="utf-8"))
+    try:
+        _train(job)
+    except EchoError as error:
+        # Ray keeps the text of a worker's exception, not its type, and would start the workers again.
+        refusal.write_text(str(error), encoding="utf-8")
+        raise
+
+
+def _train(job: Job) -> None:
     import ray.train
+    import torch
+
+    config = TrainConfig.model_validate(job.config)
+    folder = Path(job.folder)
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    engine = _engine(job, config)
+    cuda = engine.device.type == "cuda"
+    store = Store(job.storage, job.run)
+    newest = store.newest()
+    if newest is not None:
+        store.load(engine, newest)
+    done, spent_s = (newest.step, newest.seconds) if newest else (0, 0.0)
+    log = track.Log(folder, config, rank, done, job.run)
+    name = torch.cuda.get_device_name() if cuda else ""
+    torch.distributed.barrier()
+    peak = peak_flops_per_s(engine.device.type, name, config.threads_per_worker)
+    meter = _Meter(engine, job, config, world, peak, cuda)
+    began = time.monotonic() - spent_s
+    first = meter.heldout(rank) if job.heldout and not done else {}
+    total = len(job.targets)
+    for number, passes in _steps(stream.rows_of(ray.train.get_dataset_shard(shard(rank))), done, meter.watch):
+        spent = time.monotonic() - began
+        if _out_of_time(config, spent, engine.device):
+            break
+        rate = learning_rate(number, total, config, spent)
+        record = meter.step(number, passes, rate)
+        if not math.isfinite(record["loss"]):
+            raise TrainingError(
+                f"loss is {record['loss']} at step {number + 1}: lower train.lr={config.lr:g}; the last "
+                "checkpoint is intact"
+            )
+        record = {"step": number + 1, "steps": total, **record, "seconds": time.monotonic() - began}
+        if number == 0:
+            record |= {f"{key}_untrained": value for key, value in first.items()}
+        if number + 1 == total or (config.checkpoint_every and (number + 1) % config.checkpoint_every == 0):
+            started = time.monotonic()
+            record |= meter.heldout(rank) if job.heldout else {}
+            record["eval_s"] = time.monotonic() - started
+            started = time.monotonic()
+            if config.checkpoint_every:
+                store.save(engine, number + 1, time.monotonic() - began)
+            record["checkpoint_s"] = time.monotonic() - started
+        log.write(record)
+    save(engine, folder, Path(job.model), config, rank)
+    log.close()
+    # One report in all: each waits for the controller's next poll, about two seconds (measured).
+    ray.train.report({"steps": total})
+
+
+def shard(rank: int) -> str:
+    """Name of the dataset with the forward passes of worker `rank`."""
+    return f"rank-{rank}"
+
+
+def _engine(job: Job, config: TrainConfig) -> Any:
+    """A DeepSpeed engine around the model of the job, ready to train."""
+    import deepspeed
     import torch
     from transformers import AutoModelForCausalLM
 
-    config = TrainConfig.model_validate(job["config"])
-    folder = Path(job["folder"])
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(config.threads_per_worker)
     torch.manual_seed(config.seed)
-    rows, heldout = load_rows(Path(job["rows"]), config)
-    model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
-    highest = max((max(row.ids) for row in rows), default=0)
-    if highest >= model.config.vocab_size:
-        raise TrainingError(
-            f"packed samples hold token {highest} and the model knows {model.config.vocab_size}: "
-            "set pack.model and train.model to the same folder"
-        )
-    engine, _, _, _ = deepspeed.initialize(
-        model=model, model_parameters=list(model.parameters()), config=deepspeed_config(config)
+    dtype: Any = "auto" if config.precision == "bf16" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
+    install(model)
+    if config.activation_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if config.lora_rank:
+        model = adapt(model, config)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
     )
-    steps = [
-        step
-        for epoch in range(config.epochs)
-        for step in plan(rows, config.batch, config.micro_tokens, world, config.seed, epoch)
-    ]
-    checkpoints = folder / "checkpoints"
-    done, spent_s = _resume(engine, checkpoints)
-    began = time.monotonic() - spent_s
-    log = _Log(folder / "metrics.jsonl", rank, done)
-    untrained = _evaluate(engine, heldout, config, rank, world) if heldout and not done else None
-    for number in range(done, len(steps)):
-        if config.max_minutes and time.monotonic() - began > config.max_minutes * 60:
-            break
-        rate = learning_rate(number, len(steps), config, time.monotonic() - began)
-        for group in engine.optimizer.param_groups:
-            group["lr"] = rate
-        started = time.monotonic()
-        loss = _step(engine, steps[number], rows, rank, world)
-        if not math.isfinite(loss):
-            raise TrainingError(f"loss is {loss} at step {number + 1}: lower train.lr={config.lr:g}")
-        took = time.monotonic() - started
-        tokens = sum(len(rows[i].ids) for share in steps[number].workers for micro in share for i in micro)
-        record = {"step": number + 1, "steps": len(steps), "loss": loss, "learning_rate": rate}
-        record |= {"tokens": tokens, "tokens_per_s": tokens / took, "seconds": time.monotonic() - began}
-        if number == 0 and untrained is not None:
-            record["heldout_loss_untrained"] = untrained
-        last = number + 1 == len(steps)
-        if (number + 1) % config.checkpoint_every == 0 or last:
-            if heldout:
-                record["heldout_loss"] = _evaluate(engine, heldout, config, rank, world)
-            _checkpoint(engine, checkpoints, number + 1, time.monotonic() - began)
-        log.write(record)
-    _save(engine, folder / "model", job["model"], rank, config.zero_stage)
-    # One report in all: each waits for the controller's next poll, about two seconds (measured).
-    ray.train.report({"steps": len(steps)})
-
-
-def load_rows(folder: Path, config: TrainConfig) -> tuple[list[Packed], list[Packed]]:
-    """(training rows, held-out rows) of a packed folder, in record order."""
-    import pyarrow.parquet as pq
-
-    from echo_ray.rng import unit
-
-    rows: list[Packed] = []
-    heldout: list[Packed] = []
-    for path in sorted(folder.glob("*.parquet")):
-        for row in pq.read_table(path).to_pylist():
-            if row["drop"] is None:
-                measured = unit(config.seed, "heldout", row["user"]) < config.heldout_share
-                packed = Packed(f"{row['sample_id']}/{row['copy']}", row["input_ids"], row["prompt_tokens"])
-                (heldout if measured else rows).append(packed)
-    return sorted(rows, key=lambda row: row.key), sorted(heldout, key=lambda row: row.key)
+    client = {} if config.offload_optimizer else {"optimizer": optimizer}
+    engine, _, _, _ = deepspeed.initialize(
+        model=model, model_parameters=parameters, config=deepspeed_config(config), **client
+    )
+    return engine
 
 
 def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
-    """What DeepSpeed is told; gradient accumulation is ours, because steps differ in micro-batches."""
-    return {
+    """What DeepSpeed is told; gradient accumulation is ours, because steps differ in forward passes."""
+    zero: dict[str, Any] = {"stage": config.zero_stage, "overlap_comm": False}
+    told: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
-        "zero_optimization": {"stage": config.zero_stage, "overlap_comm": False},
-        "bf16": {"enabled": True},
+        "zero_optimization": zero,
+        "bf16": {"enabled": config.precision == "bf16"},
         "gradient_clipping": config.max_grad_norm,
-        "optimizer": {
-            "type": "AdamW",
-            "params": {
-                "lr": config.lr,
-                "betas": [0.9, 0.98],
-                "weight_decay": config.weight_decay,
-                "torch_adam": True,
-            },
-        },
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
     }
+    if config.precision == "bf16":
+        told["data_types"] = {"grad_accum_dtype": config.gradient_dtype}
+    if config.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        told["optimizer"] = {
+            "type": "AdamW",
+            "params": {"lr": config.lr, "betas": [0.9, 0.98], "weight_decay": config.weight_decay},
+        }
+    return told
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig, seconds: float) -> float:
@@ -133,139 +179,101 @@ def learning_rate(step: int, steps: int, config: TrainConfig, seconds: float) ->
     return config.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def collate(rows: Sequence[Packed], chosen: Sequence[int]) -> tuple[Any, Any]:
-    """(ids, labels), each (B, T), padded on the right."""
-    import torch
-
-    longest = max(len(rows[i].ids) for i in chosen)
-    ids = torch.zeros((len(chosen), longest), dtype=torch.long)
-    labels = torch.full_like(ids, IGNORED)
-    for line, i in enumerate(chosen):
-        size = len(rows[i].ids)
-        ids[line, :size] = torch.tensor(rows[i].ids)
-        labels[line, rows[i].prompt : size] = ids[line, rows[i].prompt : size]
-    return ids, labels
-
-
-def summed_loss(model: Any, ids: Any, labels: Any) -> Any:
-    """Sum over the target tokens of -log p(token | what stands before it), in nats.
-
-    Only the columns in which some row has a target get logits: the vocabulary is the widest layer and
-    targets are few. Padding needs no attention mask: it stands on the right, and attention is causal.
-    """
-    import torch.nn.functional as functional
-
-    following = labels[:, 1:]
-    columns = (following != IGNORED).any(dim=0).nonzero().flatten()
-    logits = model(input_ids=ids, use_cache=False, logits_to_keep=columns).logits
-    return functional.cross_entropy(
-        logits.float().flatten(0, 1), following[:, columns].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
-
-
-def _step(engine: Any, step: Step, rows: Sequence[Packed], rank: int, world: int) -> float:
-    """One optimizer step; returns the mean loss per target token over all workers (nats)."""
-    import torch
-    import torch.distributed as distributed
-
-    total = torch.zeros(1, device=engine.device)
-    share = step.workers[rank]
-    for index, micro in enumerate(share):
-        engine.set_gradient_accumulation_boundary(index + 1 == len(share))
-        # A worker without rows still takes part in the exchange of gradients, with a loss of zero.
-        ids, labels = (part.to(engine.device) for part in collate(rows, micro or (0,)))
-        loss = summed_loss(engine, ids, labels) * (1.0 if micro else 0.0)
-        engine.backward(loss * world / step.targets, scale_wrt_gas=False)
-        total += loss.detach()
-        engine.step()
-    distributed.all_reduce(total)
-    return float(total.item()) / step.targets
-
-
-def _evaluate(engine: Any, rows: Sequence[Packed], config: TrainConfig, rank: int, world: int) -> float:
-    """Mean held-out loss per target token (nats), the work shared by all workers."""
-    import torch
-    import torch.distributed as distributed
-
-    sums = torch.zeros(2, device=engine.device)
-    with torch.no_grad():
-        for step in plan(rows, len(rows), config.micro_tokens, world, config.seed, 0):
-            for micro in step.workers[rank]:
-                ids, labels = (part.to(engine.device) for part in collate(rows, micro or (0,)))
-                loss = summed_loss(engine, ids, labels) * (1.0 if micro else 0.0)
-                sums += torch.tensor([loss.item(), sum(rows[i].targets for i in micro)])
-    distributed.all_reduce(sums)
-    return float(sums[0].item() / max(1.0, sums[1].item()))
-
-
-def _resume(engine: Any, checkpoints: Path) -> tuple[int, float]:
-    """(steps done, seconds spent) of the newest complete checkpoint, loaded; (0, 0.0) without one."""
-    newest = checkpoints / "newest"
-    if not newest.is_file():
-        return 0, 0.0
-    _, state = engine.load_checkpoint(str(checkpoints), tag=newest.read_text().strip())
-    return int(state["step"]), float(state["seconds"])
-
-
-def _checkpoint(engine: Any, checkpoints: Path, step: int, seconds: float) -> None:
-    import torch.distributed as distributed
-
-    tag = f"step-{step:06d}"
-    engine.save_checkpoint(
-        str(checkpoints), tag=tag, client_state={"step": step, "seconds": seconds}, save_latest=False
-    )
-    distributed.barrier()
-    if distributed.get_rank() == 0:
-        part = checkpoints / "newest.part"
-        part.write_text(tag)
-        part.replace(checkpoints / "newest")
-        for old in _older(checkpoints, tag):
-            _remove(old)
-
-
-def _older(checkpoints: Path, tag: str) -> Iterator[Path]:
-    return (path for path in checkpoints.glob("step-*") if path.is_dir() and path.name != tag)
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _save(engine: Any, folder: Path, base: str, rank: int, zero_stage: int) -> None:
-    """Rank 0 writes a plain Hugging Face folder: bf16 safetensors and the tokenizer, unchanged."""
-    import shutil
-
-    import torch
-
-    weights = engine._zero3_consolidated_16bit_state_dict() if zero_stage == 3 else engine.module.state_dict()
-    if rank != 0:
-        return
-    weights = {name: value.to(torch.bfloat16) for name, value in weights.items()}
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    engine.module.config.dtype = torch.bfloat16
-    engine.module.save_pretrained(part, state_dict=weights)
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        if (Path(base) / name).is_file():
-            shutil.copyfile(Path(base) / name, part / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(part, folder)
-
-
-class _Log:
-    """metrics.jsonl of rank 0; lines after the checkpoint that a resumed run starts from are dropped."""
-
-    def __init__(self, path: Path, rank: int, done: int) -> None:
-        self._path = path if rank == 0 else None
-        if self._path is None:
+def _steps(
+    rows: Iterator[dict[str, Any]], done: int, watch: track.Stopwatch
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """(step, its forward passes) from the first step after `done` on; waiting for data is timed."""
+    steps = groupby((row for row in rows if row["step"] >= done), key=lambda row: int(row["step"]))
+    while True:
+        with watch.part("data"):
+            entry = next(steps, None)
+            passes = list(entry[1]) if entry else []
+        if entry is None:
             return
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= done]
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        yield entry[0], passes
 
-    def write(self, record: dict[str, Any]) -> None:
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
+
+def _out_of_time(config: TrainConfig, spent_s: float, device: Any) -> bool:
+    """Whether the time is up, as the first worker's clock sees it: all workers stop at the same step."""
+    if not config.max_minutes:
+        return False
+    import torch
+
+    late = torch.tensor([float(spent_s > config.max_minutes * 60)], device=device)
+    torch.distributed.broadcast(late, src=0)
+    return bool(late.item())
+
+
+class _Meter:
+    """Runs steps and held-out measurements on one engine, and counts what they cost."""
+
+    def __init__(
+        self, engine: Any, job: Job, config: TrainConfig, world: int, peak: float | None, cuda: bool
+    ) -> None:
+        from echo_ray.prompts import FastTokenizer
+
+        self.watch = track.Stopwatch(cuda)
+        self._engine, self._job, self._config, self._world = engine, job, config, world
+        self._peak, self._cuda = peak, cuda
+        self._shape = Shape.of(engine.module.config.to_dict())
+        self._adapters = sum(p.numel() for p in engine.module.parameters() if p.requires_grad)
+        self._tokenizer = FastTokenizer(Path(job.model))
+        self._samples = stream.read_samples(job.heldout, Path(job.folder) / stream.TOKENS)
+
+    def step(self, number: int, passes: list[dict[str, Any]], rate: float) -> dict[str, Any]:
+        """One optimizer step over the forward passes of this worker; figures are of all workers."""
+        import torch
+
+        engine, targets = self._engine, self._job.targets[number]
+        if self._config.lora_dropout:
+            torch.manual_seed(self._config.seed + number)
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate
+        began = time.perf_counter()
+        # Sums over workers: nats, tokens, tokens that went through the model, FLOPs.
+        sums = torch.zeros(4, dtype=torch.float64, device=engine.device)
+        for index, row in enumerate(passes):
+            engine.set_gradient_accumulation_boundary(index + 1 == len(passes))
+            # A worker without samples still takes part in the exchange of gradients: its loss is zero.
+            packed = collate(stream.samples_of(row)).to(engine.device)
+            with self.watch.part("forward"):
+                nats = summed_loss(engine, packed)
+            with self.watch.part("backward"):
+                engine.backward(nats * self._world / targets, scale_wrt_gas=False)
+            with self.watch.part("optimizer"):
+                engine.step()
+            sums[0] += nats.detach()
+            lengths = row["lengths"]
+            inside = sum(lengths) - sum(row["prompts"])
+            flops = train_flops(
+                self._shape, lengths, inside, adapters=self._adapters if self._config.lora_rank else 0
+            )
+            sums[1:] += torch.tensor([sum(lengths), packed.input_ids.shape[1], flops], device=engine.device)
+        torch.distributed.all_reduce(sums)
+        nats_sum, tokens, padded, flops = sums.tolist()
+        parts = self.watch.lap()
+        # Waiting for data happened before this call and belongs to the step.
+        took = time.perf_counter() - began + parts["data_s"]
+        record = {"loss": nats_sum / targets, "learning_rate": rate, "grad_norm": _norm(engine)}
+        record |= {"tokens": int(tokens), "padded_tokens": int(padded), "target_tokens": targets}
+        record |= {"tokens_per_s": tokens / took, "target_tokens_per_s": targets / took, "step_s": took}
+        record |= {"mfu": mfu(flops, took, self._peak, self._world)} | parts
+        if self._cuda:
+            record["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
+        return record
+
+    def heldout(self, rank: int) -> dict[str, float]:
+        """Loss of the held-out samples, and scores of the first of them answered."""
+        config = self._config
+        found = {"heldout_loss": measure.loss(self._engine, self._samples, config, rank, self._world)}
+        chosen = self._samples[: config.eval_answers]
+        if chosen:
+            texts = measure.answers(self._engine, chosen, self._job.end, config, rank, self._world)
+            languages = [sample.language for sample in self._job.heldout[: len(chosen)]]
+            found |= measure.scored(self._tokenizer, chosen, languages, texts)
+        return found
+
+
+def _norm(engine: Any) -> float | None:
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm)
