@@ -307,9 +307,9 @@ def streamed(blocks: Sequence[pa.Table], function: Callable[..., pa.Table], rows
     """
     import ray.data
 
-    # A quarter of a CPU: what streams beside a training is cheap, and the training comes first.
+    # One task at a time: what streams beside a training shall not take its cores.
     return ray.data.from_arrow(list(blocks)).map_batches(
-        function, batch_format="pyarrow", batch_size=rows, fn_kwargs=values, num_cpus=0.25
+        function, batch_format="pyarrow", batch_size=rows, fn_kwargs=values, concurrency=1
     )
 
 

@@ -16,13 +16,13 @@ from echo_ray import models, schema
 from echo_ray.errors import ConfigError, SchemaError, StageError
 from echo_ray.stages.balance import BalanceConfig
 from echo_ray.stages.pack import PackConfig
-from echo_ray.train.batches import Packed
+from echo_ray.train.attention import install
 from echo_ray.train.config import TrainConfig
 from jobs import search, search_trial
 from jobs.search import split
 from jobs.search_config import SearchConfig
 from jobs.search_mixtures import mixture_file, points, summary
-from jobs.search_trial import MIXTURE
+from jobs.search_trial import MIXTURE, Sample
 from jobs.settings import RunConfig
 from tests.refined import dealt
 from tests.tiny import SAMPLE, write_model
@@ -89,13 +89,14 @@ def test_what_greedy_decoding_would_do_is_read_from_one_pass(tiny_model: Path) -
                 ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
         answer = ids[len(prompt) :]
         if n % 3 == 0:  # what greedy decoding gives, up to a token that then counts as the end
-            rows.append(Packed(f"r{n}", prompt + answer[: 1 + n % 4], len(prompt)))
+            rows.append(Sample(f"r{n}", prompt + answer[: 1 + n % 4], len(prompt)))
         else:
-            rows.append(Packed(f"r{n}", [*prompt, 7 + n, end] if n % 3 == 1 else [*prompt, end], len(prompt)))
+            rows.append(Sample(f"r{n}", [*prompt, 7 + n, end] if n % 3 == 1 else [*prompt, end], len(prompt)))
         row = rows[-1]
         is_void = row.targets == 1
         right += not is_void and list(row.ids[row.prompt :]) == answer[: row.targets]
         silent += answer[0] == row.ids[-1]
+    install(model)
     found = search_trial.measure(model, rows, 64, torch.device("cpu"))
     codes = sum(row.targets > 1 for row in rows)
     assert right > 0

@@ -216,7 +216,9 @@ class _Meter:
         self._engine, self._job, self._config, self._world = engine, job, config, world
         self._peak, self._cuda = peak, cuda
         self._shape = Shape.of(engine.module.config.to_dict())
-        self._adapters = sum(p.numel() for p in engine.module.parameters() if p.requires_grad)
+        # Under ZeRO-3 a worker holds a part of each weight, and `ds_numel` is the whole.
+        trained = (p for p in engine.module.parameters() if p.requires_grad)
+        self._adapters = sum(getattr(p, "ds_numel", p.numel()) for p in trained)
         self._tokenizer = FastTokenizer(Path(job.model))
         self._samples = stream.read_samples(job.heldout, Path(job.folder) / stream.TOKENS)
 

@@ -1,4 +1,8 @@
-"""Print every figure beside its bar: `make bench`; `python -m tests.benchmarks memory [GB]` for memory."""
+"""Print every figure beside its bar: `make bench`.
+
+`python -m tests.benchmarks memory [GB]` is about memory, `... shape` about the training speed of the paper's
+6.7-billion-parameter layout on this machine; both stay out of `make bench`.
+"""
 
 import os
 import sys
@@ -22,7 +26,12 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
 
         yield from memory.figures(*map(float, arguments[1:]))
         return
-    from tests.benchmarks import cores, mining, refinery, simulation, store, verdicts
+    if arguments[:1] == ["shape"]:
+        from tests.benchmarks import shape
+
+        yield from shape.figures(arguments[1:])
+        return
+    from tests.benchmarks import cores, mining, refinery, simulation, store, training, verdicts
 
     every = {
         "mining": mining.figures,
@@ -31,6 +40,7 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
         "simulation": simulation.figures,
         "refinery": refinery.figures,
         "verdicts": verdicts.figures,
+        "training": training.figures,
     }
     for name in arguments or every:
         yield from every[name]()
