@@ -1,79 +1,25 @@
 """Source files to fill-in-the-middle training sequences (for `pretrain` only).
 
-A file belongs to training or to the held-out set by the hash of its name. An example puts a gap where a
-developer's cursor would be (end of an identifier, after punctuation, at a line start) and ends it where
-a completion would (end of line, closing bracket, end of block); the three parts are tokenized apart,
-as they are at serving time. Examples are trimmed far from the cursor until they fill sequences exactly,
-so there is no padding to speak of. Not covered: de-duplication; the corpora are expected to be clean.
+An example puts a gap where a developer's cursor would be (end of an identifier, after punctuation, at a
+line start) and ends it where a completion would (end of line, closing bracket, end of block); the three
+parts are tokenized apart, as they are at serving time. Examples are trimmed far from the cursor until they
+fill sequences exactly, so there is no padding to speak of. Not covered: masks between the examples of one
+sequence.
 """
 
+import bisect
 import random
 import re
-import sysconfig
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
-from echo_ray import sealed
-from echo_ray.errors import ConfigError
 from echo_ray.prompts import Template, Tokenizer
-from echo_ray.rng import generator, unit
+from echo_ray.rng import generator
 from echo_ray.text import indent_of
+from echo_ray.train.sources import SourceFile
 
-_SKIP = re.compile(
-    r"(^|/)(tests?|testing|idle_test|lib2to3|benchmarks?|site-packages|turtledemo|pydoc_data)/|(^|/)test_"
-)
 _BOUNDARY = re.compile(r"(?<=[\w)\]}\"'])(?=\W)|(?<=[(\[{,=:.])|(?<=\s)(?=\S)")
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file of code: a name that is stable across machines, and its text."""
-
-    name: str
-    text: str
-
-
-def read(sources: Sequence[str], extensions: Sequence[str]) -> list[SourceFile]:
-    """Every code file of the sources, in name order. Raises ConfigError for a source that is not there."""
-    files: list[SourceFile] = []
-    for source in sources:
-        found = list(_read_one(source, tuple(extensions)))
-        if not found:
-            raise ConfigError(f"pretrain.sources: {source} holds no file that ends in {'/'.join(extensions)}")
-        files.extend(found)
-    return sorted(files, key=lambda file: file.name)
-
-
-def _read_one(source: str, extensions: tuple[str, ...]) -> Iterator[SourceFile]:
-    root = Path(sysconfig.get_paths()["stdlib"]) if source == "stdlib" else Path(source).expanduser()
-    if root.suffix == ".parquet" and root.is_file():
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(root, columns=["repo", "path", "content"])
-        for repo, path, text in zip(*(table[name].to_pylist() for name in table.column_names), strict=True):
-            if path.endswith(extensions) and not _SKIP.search(path):
-                yield SourceFile(f"{repo}/{path}", text)
-    elif root.is_dir():
-        sealed.refuse(root, "pretrain.sources")
-        for file in sorted(root.rglob("*")):
-            path = file.relative_to(root).as_posix()
-            if path.endswith(extensions) and not _SKIP.search(path) and file.is_file():
-                text = file.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
-                if 200 <= len(text) <= 200_000:
-                    yield SourceFile(f"{source}/{path}", text)
-    else:
-        raise ConfigError(f"pretrain.sources: {source} is neither a folder nor a Parquet file nor `stdlib`")
-
-
-def split(
-    files: Sequence[SourceFile], heldout_share: float, seed: int
-) -> tuple[list[SourceFile], list[SourceFile]]:
-    """(training files, held-out files) by the hash of each name; adding files moves no other file."""
-    heldout = [file for file in files if unit(seed, "heldout", file.name) < heldout_share]
-    names = {file.name for file in heldout}
-    return [file for file in files if file.name not in names], heldout
 
 
 def gap(text: str, random_stream: random.Random) -> tuple[int, int]:
@@ -153,32 +99,58 @@ def example(
     return [*prompt, *middle, template.end]
 
 
-def sequences(
-    files: Sequence[SourceFile],
-    length: int,
-    tokenizer: Tokenizer,
-    template: Template,
-    fim_share: float,
-    seed: int,
-    start: int = 0,
-) -> Iterator[list[int]]:
+class Sequences:
     """Endless full sequences of `length` token ids; sequence number n depends on `seed` and n alone.
 
-    Files are drawn in proportion to their size, so every character is equally likely to be a cursor.
+    A language is drawn by its share, then a file in proportion to its size, so every character of a language
+    is equally likely to be a cursor. A language that no file is in is left out.
     """
-    import bisect
-    from itertools import accumulate
 
-    ends = list(accumulate(len(file.text) for file in files))
-    number = start
-    while True:
-        stream = generator(seed, "sequence", number)
+    def __init__(
+        self,
+        files: Sequence[SourceFile],
+        length: int,
+        tokenizer: Tokenizer,
+        template: Template,
+        fim_share: float,
+        shares: Mapping[str, float],
+        seed: int,
+    ) -> None:
+        self._drawn = Drawn(files, shares)
+        self._length = length
+        self._tokenizer, self._template = tokenizer, template
+        self._fim_share, self._seed = fim_share, seed
+
+    def __getitem__(self, number: int) -> list[int]:
+        """Sequence `number`, from 0."""
+        stream = generator(self._seed, "sequence", number)
         ids: list[int] = []
-        while length - len(ids) >= 48:
-            room = length - len(ids)
+        while (room := self._length - len(ids)) >= 48:
             budget = min(room, stream.choice((128, 256, 384, 512, 512)))
             budget = room if room - budget < 48 else budget
-            text = files[bisect.bisect_right(ends, stream.randrange(ends[-1]))].text
-            ids.extend(example(text, budget, tokenizer, template, fim_share, stream))
-        yield ids + [template.end] * (length - len(ids))
-        number += 1
+            text = self._drawn.file(stream).text
+            ids.extend(example(text, budget, self._tokenizer, self._template, self._fim_share, stream))
+        return ids + [self._template.end] * (self._length - len(ids))
+
+
+class Drawn:
+    """Files by language, each drawn in proportion to its size. Raises ValueError without any file."""
+
+    def __init__(self, files: Sequence[SourceFile], shares: Mapping[str, float]) -> None:
+        own = {
+            name: [file for file in files if file.language == name and file.text] for name in sorted(shares)
+        }
+        self._files = {name: found for name, found in own.items() if found}
+        if not self._files:
+            raise ValueError("no file to draw from")
+        self._names = list(self._files)
+        self._shares = list(accumulate(shares[name] for name in self._names))
+        self._ends = {
+            name: list(accumulate(len(file.text) for file in found)) for name, found in self._files.items()
+        }
+
+    def file(self, stream: random.Random) -> SourceFile:
+        """The next file that `stream` points at."""
+        name = self._names[bisect.bisect_right(self._shares, stream.random() * self._shares[-1])]
+        ends = self._ends[name]
+        return self._files[name][bisect.bisect_right(ends, stream.randrange(ends[-1]))]
