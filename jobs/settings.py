@@ -9,6 +9,7 @@ from echo_ray.cluster import ClusterConfig
 from echo_ray.config import Config
 from echo_ray.llm.config import LlmConfig
 from echo_ray.log.partition import ImportConfig
+from echo_ray.pretrain.config import PretrainConfig
 from echo_ray.serve.config import ServeConfig
 from echo_ray.stages.balance import BalanceConfig
 from echo_ray.stages.distil import DistilConfig
@@ -17,7 +18,7 @@ from echo_ray.stages.pack import PackConfig
 from echo_ray.stages.select import SelectConfig
 from echo_ray.stages.surprisal import PerplexityConfig
 from echo_ray.stages.verify import VerifyConfig
-from echo_ray.train.config import PretrainConfig, TrainConfig
+from echo_ray.train.config import TrainConfig
 from jobs.evaluate_config import EvaluateConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
 from jobs.models_config import ModelsConfig

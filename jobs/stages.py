@@ -175,6 +175,8 @@ def pack_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
 def train(config: RunConfig, command: str) -> None:
     """Verb `train`."""
     source, output = folders("train", config.train)
+    models.check(config.train.model or models.BASE, "train.model")
+    is_packed(source)
     with running(config.cluster):
         say(train_model(config, source, output), output / "model")
 
@@ -211,8 +213,8 @@ def pack_beside(config: RunConfig, source: Path, output: Path, model: Path) -> P
 
 def pretrain(config: RunConfig, command: str) -> None:
     """Verb `pretrain`."""
+    from echo_ray.pretrain.run import run
     from echo_ray.progress import bar
-    from echo_ray.train.pretrain import run
 
     with bar("pretrain", config.pretrain.minutes * 60, "s") as shown:
 
@@ -221,7 +223,8 @@ def pretrain(config: RunConfig, command: str) -> None:
             shown.set_postfix_str(note)
 
         folder = run(config.pretrain, command, progress)
-    print(f"pretrain: the model is in {folder}")
+    done = "measured" if config.pretrain.measure else "the model is in"
+    print(f"pretrain: {done} {folder}; its held-out report is {config.pretrain.output / 'heldout.md'}")
 
 
 def warn(manifest: Manifest, log: Path) -> None:

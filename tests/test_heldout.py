@@ -15,11 +15,11 @@ from transformers import AutoModelForCausalLM
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from echo_ray import models
+from echo_ray.pretrain import heldout, heldout_score, heldout_table
+from echo_ray.pretrain import tokenizer as pieces
+from echo_ray.pretrain.heldout import Gap, Scores, Span
+from echo_ray.pretrain.sources import SourceFile
 from echo_ray.prompts import FastTokenizer, template_for
-from echo_ray.train import heldout, heldout_score, heldout_table
-from echo_ray.train import tokenizer as pieces
-from echo_ray.train.heldout import Gap, Scores, Span
-from echo_ray.train.sources import SourceFile
 from tests import tiny
 
 CODE = Path(heldout.__file__).read_text()

@@ -19,13 +19,13 @@ from transformers import AutoModelForCausalLM
 
 from echo_ray import models
 from echo_ray.errors import ConfigError, EchoError, TrainingError
+from echo_ray.pretrain import corpus, state, tokenizer
+from echo_ray.pretrain.batches import batches
+from echo_ray.pretrain.run import run
+from echo_ray.pretrain.sources import SourceFile
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.rng import generator
-from echo_ray.train import corpus, pretrain_state, tokenizer
-from echo_ray.train.config import WORK_REPOSITORIES, PretrainConfig
-from echo_ray.train.pretrain import run
-from echo_ray.train.pretrain_batches import batches
-from echo_ray.train.sources import SourceFile
+from echo_ray.pretrain.config import WORK_REPOSITORIES, PretrainConfig
 
 TOKENIZER = FastTokenizer(models.BASE)
 TEMPLATE = template_for(TOKENIZER)
@@ -222,8 +222,8 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(source: Path, tmp_path: P
     path = tmp_path / "config.json"
     path.write_text(settings.model_dump_json())
     program = (
-        "import sys; from pathlib import Path; from echo_ray.train.config import PretrainConfig; "
-        "from echo_ray.train.pretrain import run; "
+        "import sys; from pathlib import Path; from echo_ray.pretrain.config import PretrainConfig; "
+        "from echo_ray.pretrain.run import run; "
         "run(PretrainConfig.model_validate_json(Path(sys.argv[1]).read_text()), 'x', lambda s, n: None)"
     )
     child = subprocess.Popen([sys.executable, "-c", program, str(path)], stderr=subprocess.DEVNULL)
@@ -313,7 +313,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_the_last_model(copy: Path, f
     (model / "README.md").write_text("the last good one")
     program = (
         "import resource, sys, torch; from pathlib import Path; from safetensors.torch import save_file;"
-        "from echo_ray.train import pretrain_state as state; out = Path(sys.argv[1]);"
+        "from echo_ray.pretrain import state; out = Path(sys.argv[1]);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); x = {'x': torch.zeros(100_000)}\n"
         "for act in (lambda: state.save(out / 'checkpoint.pt', x),\n"
         "            lambda: state.whole(out / 'model', lambda p: (p.mkdir(), save_file(x, p / 'm'))),\n"
@@ -363,5 +363,5 @@ def test_a_run_starts_from_a_model_with_another_vocabulary(
     assert curve(tmp_path / "out")[0]["heldout_loss"] < first["heldout_loss"]
     saved = torch.load(tmp_path / "out" / "checkpoint.pt")
     assert models.version(finished / "model").endswith(saved["settings"]["start"])
-    for line in pretrain_state.settings(again, [], tmp_path / "out" / "tokenizer").values():
+    for line in state.settings(again, [], tmp_path / "out" / "tokenizer").values():
         assert isinstance(line, str)

@@ -244,9 +244,7 @@ def test_a_line_that_takes_more_tokens_alone_does_not_break_the_budget() -> None
 
 def test_an_unknown_tokenizer_is_refused_with_the_known_families(tmp_path: Path) -> None:
     known = "echo, qwen2.5-coder, codegemma, .*starcoder2, .*deepseek-coder, codellama, codestral$"
-    with pytest.raises(
-        SchemaError, match=f"no known fill-in-the-middle tokens; known families: {known}"
-    ):
+    with pytest.raises(SchemaError, match=f"no known fill-in-the-middle tokens; known families: {known}"):
         template_for(Words(["<s>"]))
     with pytest.raises(SchemaError, match=r"nearest: starcoder2, but without <repo_name>, <file_sep>\)"):
         template_for(Words(["<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<|endoftext|>"]))

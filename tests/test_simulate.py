@@ -19,7 +19,7 @@ from echo_ray import data, schema, sealed
 from echo_ray.data import read_manifest
 from echo_ray.errors import ConfigError, StageError
 from echo_ray.log import reader
-from echo_ray.train import sources
+from echo_ray.pretrain import sources
 from jobs import fleet
 from jobs.__main__ import main
 from jobs.settings import RunConfig

@@ -9,9 +9,9 @@ import pytest
 
 from echo_ray import sealed
 from echo_ray.errors import ConfigError
-from echo_ray.train import sources
-from echo_ray.train.config import WORK_REPOSITORIES
-from echo_ray.train.sources import SourceFile
+from echo_ray.pretrain import sources
+from echo_ray.pretrain.sources import SourceFile
+from echo_ray.pretrain.config import WORK_REPOSITORIES
 
 CODE = "value = 1\n" * 40
 

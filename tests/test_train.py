@@ -173,6 +173,17 @@ def test_the_losses_depend_neither_on_the_zero_stage_nor_on_the_workers(
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_in_bf16_every_stage_stays_beside_the_losses_of_fp32(
+    stage: int, straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    config = EXACT.updated(zero_stage=stage, precision="bf16", workers=2)
+    assert straight == pytest.approx(
+        losses(fine_tune(config, packed, tmp_path / "out", tiny_model)), rel=0.02
+    )
+
+
+@pytest.mark.ray
 def test_activation_checkpointing_and_the_size_of_a_pass_change_no_loss(
     straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from echo_ray.models import BASE
+from echo_ray.pretrain import corpus
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.rng import generator
 from echo_ray.stages.pack import PACKED
-from echo_ray.train import corpus
 from echo_ray.train.config import TrainConfig
 
 VLLM = """

@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from echo_ray.errors import ConfigError
+from echo_ray.pretrain import tokenizer, transplant
 from echo_ray.prompts import FastTokenizer
-from echo_ray.train import tokenizer, transplant
 from tests import tiny
 
 TEXTS = [

@@ -1,1 +1,1 @@
-"""Training: the bundled base model (`pretrain`) and Echo's supervised fine-tuning (`train`)."""
+"""Echo's supervised fine-tuning (`train`): packed samples, DeepSpeed, Ray Train (paper 4.6)."""

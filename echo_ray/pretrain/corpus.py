@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
+from echo_ray.pretrain.sources import SourceFile
 from echo_ray.prompts import Template, Tokenizer
 from echo_ray.rng import generator
 from echo_ray.text import indent_of
-from echo_ray.train.sources import SourceFile
 
 _BOUNDARY = re.compile(r"(?<=[\w)\]}\"'])(?=\W)|(?<=[(\[{,=:.])|(?<=\s)(?=\S)")
 _CLOSERS = {"(": ")", "[": "]", "{": "}"}

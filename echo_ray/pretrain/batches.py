@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from echo_ray.train.corpus import Sequences
+from echo_ray.pretrain.corpus import Sequences
 
 
 def batches(sequences: Sequences, size: int, start: int, workers: int, device: Any) -> Iterator[Any]:

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from echo_ray.errors import ConfigError, TrainingError
+from echo_ray.pretrain import corpus, state, tokenizer, transplant
+from echo_ray.pretrain.batches import batches
+from echo_ray.pretrain.card import pretrain_card
+from echo_ray.pretrain.config import PretrainConfig
+from echo_ray.pretrain.sources import SourceFile
 from echo_ray.prompts import FastTokenizer, Template, template_for
 from echo_ray.rng import generator
-from echo_ray.train import corpus, pretrain_state, tokenizer, transplant
-from echo_ray.train.card import pretrain_card
-from echo_ray.train.config import PretrainConfig
-from echo_ray.train.pretrain_batches import batches
-from echo_ray.train.sources import SourceFile
 
 Progress = Callable[[float, str], None]
 """Called with the seconds trained so far and a line about the state."""
@@ -48,7 +48,7 @@ class Trainer:
         folder = config.output / "tokenizer"
         if not (folder / "tokenizer.json").is_file():
             texts = _tokenizer_texts(config, training)
-            pretrain_state.whole(folder, lambda part: tokenizer.train(texts, config.vocab_size, part))
+            state.whole(folder, lambda part: tokenizer.train(texts, config.vocab_size, part))
         self._coder = FastTokenizer(folder)
         if self._coder.highest_id >= config.vocab_size:
             raise ConfigError(
@@ -56,8 +56,8 @@ class Trainer:
                 f"{config.vocab_size:,}: name another folder in pretrain.output"
             )
         self._template = template_for(self._coder)
-        self._settings = pretrain_state.settings(config, training, folder)
-        saved = pretrain_state.load(config.output / "checkpoint.pt", self._settings)
+        self._settings = state.settings(config, training, folder)
+        saved = state.load(config.output / "checkpoint.pt", self._settings)
         self._tokens = AutoTokenizer.from_pretrained(folder)
         self._model = self._build(fresh=saved is None)
         matrices = [p for p in self._model.model.layers.parameters() if p.ndim == 2]
@@ -192,12 +192,12 @@ class Trainer:
     def _keep(self, record: dict[str, Any]) -> None:
         """Checkpoint and curve. The checkpoint comes first and holds the curve, so they cannot disagree."""
         self._curve = [*self._curve, record]
-        state = {"model": self._model.state_dict(), "muon": self._muon.state_dict()}
-        state |= {"adam": self._adam.state_dict(), "settings": self._settings, "curve": self._curve}
+        kept = {"model": self._model.state_dict(), "muon": self._muon.state_dict()}
+        kept |= {"adam": self._adam.state_dict(), "settings": self._settings, "curve": self._curve}
         checkpoint = self._config.output / "checkpoint.pt"
-        pretrain_state.save(checkpoint, state | {"step": self._step, "seconds": self._seconds})
+        state.save(checkpoint, kept | {"step": self._step, "seconds": self._seconds})
         lines = "".join(json.dumps(point) + "\n" for point in self._curve)
-        pretrain_state.write(self._config.output / "metrics.jsonl", lines)
+        state.write(self._config.output / "metrics.jsonl", lines)
 
     def export(self, folder: Path, command: str, report: dict[str, Any] | None) -> None:
         """Weights in bf16, tokenizer and card in `folder`."""

@@ -25,9 +25,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from echo_ray import metrics
+from echo_ray.pretrain import corpus
+from echo_ray.pretrain.sources import SourceFile
 from echo_ray.rng import generator, unit
-from echo_ray.train import corpus
-from echo_ray.train.sources import SourceFile
 
 SPAN = 512
 """Bytes of one scored span, whole characters."""

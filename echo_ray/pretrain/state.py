@@ -16,8 +16,8 @@ from typing import Any
 
 from echo_ray import models
 from echo_ray.errors import ConfigError, TrainingError
-from echo_ray.train.config import PretrainConfig
-from echo_ray.train.sources import SourceFile
+from echo_ray.pretrain.config import PretrainConfig
+from echo_ray.pretrain.sources import SourceFile
 
 FREE = frozenset(
     (

@@ -1,6 +1,6 @@
 """Pretraining of the small bundled base model on one machine (CPU or one GPU).
 
-A Llama-shaped decoder learns left-to-right and fill-in-the-middle at once (`pretrain_loop`). The schedule is
+A Llama-shaped decoder learns left-to-right and fill-in-the-middle at once (`loop`). The schedule is
 a function of the time spent, so a run takes as long as `pretrain.minutes` says on any machine; a killed run
 resumes from its last checkpoint with the same data order, and a finished one given again only repeats its
 report. The result is a plain Hugging Face folder with a card that says what it makes of held-out files
@@ -17,10 +17,10 @@ from typing import Any
 
 from echo_ray import models
 from echo_ray.errors import ConfigError
-from echo_ray.train import heldout, heldout_table, pretrain_state, sources
-from echo_ray.train.config import PretrainConfig
-from echo_ray.train.pretrain_loop import Progress, Trainer
-from echo_ray.train.sources import SourceFile
+from echo_ray.pretrain import heldout, heldout_table, sources, state
+from echo_ray.pretrain.config import PretrainConfig
+from echo_ray.pretrain.loop import Progress, Trainer
+from echo_ray.pretrain.sources import SourceFile
 
 
 def run(config: PretrainConfig, command: str, progress: Progress) -> Path:
@@ -32,7 +32,7 @@ def run(config: PretrainConfig, command: str, progress: Progress) -> Path:
     """
     import torch
 
-    pretrain_state.check(config)
+    state.check(config)
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
     files = sources.read(config.sources, config.shares, config.exclude)
     training, unseen = sources.split(files, config.heldout_share, config.seed)
@@ -49,9 +49,9 @@ def run(config: PretrainConfig, command: str, progress: Progress) -> Path:
     trainer = Trainer(config, training, unseen, progress)
     trainer.train()
     folder = config.output / "model"
-    pretrain_state.whole(folder, lambda part: trainer.export(part, command, None))
+    state.whole(folder, lambda part: trainer.export(part, command, None))
     report = _report(config, folder, unseen, progress)
-    pretrain_state.whole(folder, lambda part: trainer.export(part, command, report))
+    state.whole(folder, lambda part: trainer.export(part, command, report))
     return folder
 
 
@@ -59,7 +59,7 @@ def _report(
     config: PretrainConfig, folder: Path, unseen: Sequence[SourceFile], progress: Progress
 ) -> dict[str, Any]:
     """Held-out report of the model in `folder`, beside that of `config.compare`; written to the output."""
-    from echo_ray.train.heldout_score import score
+    from echo_ray.pretrain.heldout_score import score
 
     spans = heldout.spans(unseen, config.heldout_spans, config.seed)
     gaps = heldout.gaps(unseen, config.heldout_gaps, config.seed)
@@ -75,6 +75,6 @@ def _report(
         "seed": config.seed,
     }
     report = heldout.report(spans, gaps, scores, facts)
-    pretrain_state.write(config.output / "heldout.json", json.dumps(report, indent=1) + "\n")
-    pretrain_state.write(config.output / "heldout.md", heldout_table.table(report))
+    state.write(config.output / "heldout.json", json.dumps(report, indent=1) + "\n")
+    state.write(config.output / "heldout.md", heldout_table.table(report))
     return report

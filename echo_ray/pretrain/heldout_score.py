@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from echo_ray import models
+from echo_ray.pretrain.heldout import Gap, Scores, Span
 from echo_ray.prompts import FastTokenizer, Template
-from echo_ray.train.heldout import Gap, Scores, Span
 
 POSITIONS = {"cpu": 2048, "cuda": 65_536}
 """Most tokens of one forward pass by device, padding included; on a CPU more would leave its cache."""
