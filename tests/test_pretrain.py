@@ -21,11 +21,11 @@ from echo_ray import models
 from echo_ray.errors import ConfigError, EchoError, TrainingError
 from echo_ray.pretrain import corpus, state, tokenizer
 from echo_ray.pretrain.batches import batches
+from echo_ray.pretrain.config import WORK_REPOSITORIES, PretrainConfig
 from echo_ray.pretrain.run import run
 from echo_ray.pretrain.sources import SourceFile
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.rng import generator
-from echo_ray.pretrain.config import WORK_REPOSITORIES, PretrainConfig
 
 TOKENIZER = FastTokenizer(models.BASE)
 TEMPLATE = template_for(TOKENIZER)

@@ -10,8 +10,8 @@ import pytest
 from echo_ray import sealed
 from echo_ray.errors import ConfigError
 from echo_ray.pretrain import sources
-from echo_ray.pretrain.sources import SourceFile
 from echo_ray.pretrain.config import WORK_REPOSITORIES
+from echo_ray.pretrain.sources import SourceFile
 
 CODE = "value = 1\n" * 40
 
