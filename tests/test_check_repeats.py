@@ -89,7 +89,12 @@ def test_a_header_may_look_like_the_code_behind_its_body() -> None:
     assert Drop.REPEAT_SUFFIX == found("", header, suffix).drop
 
 
-TOKENS = [token for family in prompts._KNOWN for token in family[2:]]
+TOKENS = [
+    token
+    for family in prompts.FAMILIES
+    for token in (family.prefix, family.suffix, family.middle, family.end)
+    if token
+]
 
 
 @pytest.mark.parametrize(
