@@ -43,7 +43,7 @@ def test_the_loop_survives_a_kill_and_ends_with_a_report(tmp_path: Path) -> None
     with (tmp_path / "first.log").open("wb") as log:
         first = subprocess.Popen(command(run), stdout=log, stderr=log, start_new_session=True)
         try:
-            wait_for(run / "train" / "checkpoints" / "newest", first)
+            wait_for(run / "train" / "checkpoints" / "newest.json", first)
         finally:
             os.killpg(first.pid, signal.SIGKILL)
             first.wait()

@@ -183,7 +183,9 @@ def test_a_model_can_be_measured_alone(finished: Path, source: Path, tmp_path: P
     assert finished / "model" == run(only, "test", quiet)
     assert ["heldout.json", "heldout.md"] == sorted(path.name for path in (tmp_path / "out").iterdir())
     report = json.loads((tmp_path / "out" / "heldout.json").read_text())
-    assert report["difference"]["languages"]["python"]["bits_per_byte"]["estimate"] > 1
+    this, compared = (model["languages"]["python"]["bits_per_byte"] for model in report["models"].values())
+    change = report["difference"]["languages"]["python"]["bits_per_byte"]
+    assert change["estimate"] == pytest.approx(this - compared, abs=1e-6)
 
 
 def losses(notes: list[str]) -> dict[int, str]:
