@@ -127,7 +127,7 @@ def _engine(job: Job, config: TrainConfig) -> Any:
 
     torch.set_num_threads(config.threads_per_worker)
     torch.manual_seed(config.seed)
-    dtype: Any = "auto" if config.precision == "bf16" else torch.float32
+    dtype: Any = "auto" if _in_bf16(config) else torch.float32
     model = AutoModelForCausalLM.from_pretrained(job.model, dtype=dtype)
     install(model)
     if config.activation_checkpointing:
@@ -152,13 +152,15 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
         "zero_optimization": zero,
-        "bf16": {"enabled": config.precision == "bf16"},
+        "bf16": {"enabled": _in_bf16(config)},
         "gradient_clipping": config.max_grad_norm,
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
     }
-    if config.precision == "bf16":
+    if _in_bf16(config):
         told["data_types"] = {"grad_accum_dtype": config.gradient_dtype}
+    elif config.precision == "bf16":
+        told["torch_autocast"] = {"enabled": True, "dtype": "bfloat16"}
     if config.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
         told["optimizer"] = {
@@ -166,6 +168,14 @@ def deepspeed_config(config: TrainConfig) -> dict[str, Any]:
             "params": {"lr": config.lr, "betas": [0.9, 0.98], "weight_decay": config.weight_decay},
         }
     return told
+
+
+def _in_bf16(config: TrainConfig) -> bool:
+    """Whether DeepSpeed keeps bf16 weights beside fp32 ones. Not at stage 0: there its bf16 optimizer left
+    the losses of every other stage after one step (measured), so weights stay in fp32 and autocast computes
+    in bf16.
+    """
+    return config.precision == "bf16" and config.zero_stage > 0
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig, seconds: float) -> float:

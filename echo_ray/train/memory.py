@@ -84,17 +84,17 @@ def memory_bytes(
     """
     trained = adapters or shape.parameters
     frozen = shape.parameters if adapters else 0
-    weights = 2.0 * (trained + frozen) / (workers if zero_stage >= 3 else 1)
     own = trained / workers
-    gradients = gradient_bytes * (own if zero_stage >= 2 else float(trained))
-    states = 12 * (own if zero_stage >= 1 else float(trained))
-    if zero_stage >= 3:
-        # A piece is flattened in its own type, then turned to fp32.
-        stepping = (gradient_bytes + 4) * min(own, PIECE)
-    elif zero_stage:
-        stepping = (gradient_bytes + 4) * own
+    if zero_stage == 0:
+        # fp32 weights, gradients and moments, and the bf16 copies that autocast keeps of a pass's weights.
+        weights, gradients = (4.0 + 2.0) * (trained + frozen), 4.0 * trained
+        states, stepping = 8.0 * trained, 0.0
     else:
-        stepping = 8.0 * trained
+        weights = 2.0 * (trained + frozen) / (workers if zero_stage >= 3 else 1)
+        gradients = gradient_bytes * (own if zero_stage >= 2 else float(trained))
+        states = 12.0 * own
+        # Stage 3 flattens a piece at a time and turns it to fp32; the others everything at once.
+        stepping = (gradient_bytes + 4) * (min(own, PIECE) if zero_stage >= 3 else own)
     communication = 0.0
     if workers > 1:
         gathered = 2.0 * min(shape.parameters, LIVE) if zero_stage >= 3 else 0.0
