@@ -86,6 +86,10 @@ def _greedy(
     checkpointing = bool(getattr(model, "is_gradient_checkpointing", False))
     if checkpointing:
         model.gradient_checkpointing_disable()
+    # Nothing is packed here: prompts without padding come without a mask, which packed attention refuses.
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    packed = base.config._attn_implementation
+    base.set_attn_implementation("sdpa")
     engine.eval()
     with torch.no_grad():
         out = model.generate(
@@ -98,6 +102,7 @@ def _greedy(
             synced_gpus=config.zero_stage == 3 and world > 1,
         )
     engine.train()
+    base.set_attn_implementation(packed)
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     return [line[: line.index(end)] if end in line else line for line in out[:, width:].tolist()]
