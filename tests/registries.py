@@ -10,6 +10,7 @@ from pathlib import Path
 
 from echo_ray.ledger import people
 from echo_ray.manifest import Manifest, write_manifest
+from echo_ray.registry import Registry
 from tests.tiny import write_tokenizer
 
 FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
@@ -60,3 +61,19 @@ def training(folder: Path, seed: int = 0, base: str = "base-0000000000", user: s
     people.write_users(folder, [user], f"run{seed}")
     write_manifest(folder, manifest)
     return folder
+
+
+def registry(folder: Path) -> Registry:
+    """Versions 1 to 3 in `folder/registry`; the champion was 1 and is 2."""
+    made = Registry(folder / "registry")
+    for seed in (1, 2, 3):
+        made.add(model(folder / f"model{seed}", seed))
+    made.promote("v1")
+    made.promote("v2")
+    return made
+
+
+def everything(root: Path) -> dict[str, bytes]:
+    """All files below `root` but the lock, by their relative names."""
+    paths = [path for path in root.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(root)): path.read_bytes() for path in paths}

@@ -22,18 +22,7 @@ from tests import registries, tiny
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """Versions 1 to 3; the champion was 1 and is 2."""
-    made = Registry(tmp_path / "registry")
-    for seed in (1, 2, 3):
-        made.add(registries.model(tmp_path / f"model{seed}", seed))
-    made.promote("v1")
-    made.promote("v2")
-    return made
-
-
-def everything(root: Path) -> dict[str, bytes]:
-    paths = [path for path in root.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+    return registries.registry(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model", "m\u00f6del with blanks", "a@v1"])
@@ -105,9 +94,9 @@ def test_a_base_that_is_added_after_its_child_is_found(tmp_path: Path) -> None:
 def test_the_same_content_is_one_version_until_it_is_removed(registry: Registry, tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "model3", tmp_path / "copy")
     (tmp_path / "copy" / "README.md").write_text("another card")
-    before = everything(registry.root)
+    before = registries.everything(registry.root)
     assert registry.version("v3") == registry.add(tmp_path / "copy")
-    assert before == everything(registry.root)
+    assert before == registries.everything(registry.root)
     registry.remove("v3")
     assert "v4" == registry.add(tmp_path / "copy").name
 

@@ -20,18 +20,7 @@ from tests import registries
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
-    """Versions 1 to 3; the champion was 1 and is 2."""
-    made = Registry(tmp_path / "registry")
-    for seed in (1, 2, 3):
-        made.add(registries.model(tmp_path / f"model{seed}", seed))
-    made.promote("v1")
-    made.promote("v2")
-    return made
-
-
-def everything(root: Path) -> dict[str, bytes]:
-    paths = [path for path in root.rglob("*") if path.is_file() and path.name != ".lock"]
-    return {str(path.relative_to(root)): path.read_bytes() for path in paths}
+    return registries.registry(tmp_path)
 
 
 def child(*words: object, wait: bool = True) -> subprocess.Popen[str]:
@@ -174,14 +163,14 @@ def test_a_model_that_does_not_fit_is_one_sentence_and_leaves_nothing(
     registry: Registry, tmp_path: Path, size: int
 ) -> None:
     folder = registries.model(tmp_path / "large", 9, size=100_000)
-    before = everything(registry.root)
+    before = registries.everything(registry.root)
     with largest_file(size), pytest.raises(ConfigError) as caught:
         registry.add(folder)
     assert "nothing was changed; make room or give access there, or change models.registry" in str(
         caught.value
     )
     assert "\n" not in str(caught.value)
-    assert before == everything(registry.root)
+    assert before == registries.everything(registry.root)
     assert "v4" == registry.add(folder).name
 
 

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from echo_ray.errors import ConfigError, SchemaError, TrainingError
+from echo_ray.rng import unit
 from echo_ray.stages.pack import PACKED
+from echo_ray.train import track
 from echo_ray.train.config import TrainConfig
 
 EXACT = TrainConfig(
@@ -222,6 +224,7 @@ def test_a_killed_driver_goes_on_from_its_checkpoint_to_the_same_curve(
         assert -signal.SIGKILL == driver.wait(timeout=300)
     newest = json.loads((output / "checkpoints" / "newest.json").read_text())
     assert 5 <= newest["step"] < len(straight)
+    assert newest["step"] <= len(curve(output))
     # The workers notice on their own that their driver is gone.
     time.sleep(3)
     subprocess.run(command, env=environment, check=True, timeout=300, capture_output=True)
@@ -273,6 +276,40 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_the_run_goes_on_later(
     assert 5 == json.loads((kept / "newest.json").read_text())["step"]
     assert not (output / "model").exists()
     assert straight == pytest.approx(losses(fine_tune(config, packed, output, tiny_model)), rel=1e-4)
+
+
+@pytest.mark.ray
+def test_a_run_that_only_lacks_its_model_trains_no_step_again(
+    straight: list[float], packed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    # Where the model is to be written lies something that is no folder.
+    trap = output / ".model.part"
+    with (
+        when_step(output, 1, lambda: trap.symlink_to("/dev/null")),
+        pytest.raises(TrainingError, match="the model could not be written"),
+    ):
+        fine_tune(EXACT, packed, output, tiny_model)
+    before = (output / "metrics.jsonl").read_text()
+    trap.unlink()
+    fine_tune(EXACT, packed, output, tiny_model)
+    assert before == (output / "metrics.jsonl").read_text()
+    assert straight == pytest.approx(losses(output), rel=1e-4)
+    assert (output / "model" / "config.json").is_file()
+    assert not (output / "checkpoints").exists()
+
+
+@pytest.mark.ray
+def test_one_user_alone_is_trained_on_and_known_to_the_ledger(
+    packed: Path, tiny_model: Path, tmp_path: Path, cluster: None
+) -> None:
+    from echo_ray.ledger import people
+
+    user = next(f"u{n}" for n in range(1000) if unit(0, "heldout", f"u{n}") < 0.2)
+    folder = rewritten(tmp_path, packed, lambda row: row | {"user": user})
+    output = fine_tune(EXACT.updated(heldout_share=0.2, max_steps=2), folder, tmp_path / "out", tiny_model)
+    assert 2 == len(losses(output))
+    assert 160 == people.rows_of(output, user)
 
 
 @pytest.mark.ray
@@ -346,6 +383,20 @@ def test_checkpoints_of_another_run_are_refused(
     )
     with pytest.raises(ConfigError, match=r"another run.*train\.storage_path"):
         refused(packed, tiny_model, tmp_path, storage_path=str(kept))
+
+
+def test_offloading_what_is_not_sharded_is_refused(packed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.offload_optimizer needs train\.zero_stage"):
+        refused(packed, tiny_model, tmp_path, offload_optimizer=True, zero_stage=0)
+
+
+def test_the_newest_line_is_found_behind_a_torn_one(tmp_path: Path) -> None:
+    assert track.last(tmp_path) is None
+    lines = [json.dumps({"step": n, "loss": 0.5, "pad": "x" * 900}) for n in range(1, 60)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 60, "lo')
+    newest = track.last(tmp_path)
+    assert newest is not None
+    assert 59 == newest["step"] == track.read(tmp_path)[-1]["step"]
 
 
 def test_an_unknown_storage_is_refused(packed: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import torch.distributed as distributed
 
 from echo_ray.errors import ConfigError, TrainingError
 
@@ -49,10 +48,9 @@ class Store:
 
     def newest(self) -> Newest | None:
         """The complete checkpoint, or None. Raises ConfigError for one of another run."""
-        path = f"{self._root}/{NEWEST}"
-        if not self._files.exists(path):
+        if not self._files.exists(f"{self._root}/{NEWEST}"):
             return None
-        found = Newest(**json.loads(self._files.cat_file(path)))
+        found = self._marked()
         if found.run != self._run:
             raise ConfigError(
                 f"{self.address} holds checkpoints of another run (another model, samples or settings): "
@@ -73,9 +71,9 @@ class Store:
                 f"the checkpoint {newest.tag} in {self.address} is not complete: remove {NEWEST}"
             )
 
-    def save(self, engine: Any, step: int, seconds: float) -> None:
-        """Write the state after `step`. Raises TrainingError in one sentence when the storage does not take
-        it; the checkpoint before stays what it is.
+    def write(self, engine: Any, step: int, seconds: float) -> Newest:
+        """Write the state after `step`; it counts from `commit` on. Raises TrainingError in one sentence when
+        the storage does not take it; the checkpoint before stays what it is.
         """
         tag = f"step-{step:07d}"
         try:
@@ -87,16 +85,33 @@ class Store:
                 "the one before is intact: make room or change train.storage_path, and give the same command "
                 "again"
             ) from error
+        return Newest(tag, step, seconds, self._run)
+
+    def commit(self, newest: Newest) -> None:
+        """Make `newest`, which every worker has written its part of, the one that counts; every worker must
+        call this.
+        """
+        import torch.distributed as distributed
+
         distributed.barrier()
         if distributed.get_rank() == 0:
-            self._commit(Newest(tag, step, seconds, self._run))
+            self._mark(newest)
         distributed.barrier()
 
     def remove(self) -> None:
-        """Take away every checkpoint and the marker: the run is done."""
-        for path in self._files.ls(self._root, detail=False) if self._files.exists(self._root) else []:
-            if str(path).rsplit("/", 1)[-1].startswith(("step-", NEWEST)):
+        """Take away every checkpoint of this run, the marker last: the run is done. Those of another run,
+        which got the address since, are left alone.
+        """
+        marker = f"{self._root}/{NEWEST}"
+        if not self._files.exists(marker) or self._marked().run != self._run:
+            return
+        for path in self._files.ls(self._root, detail=False):
+            if str(path).rsplit("/", 1)[-1].startswith("step-"):
                 self._files.rm(str(path), recursive=True)
+        self._files.rm(marker)
+
+    def _marked(self) -> Newest:
+        return Newest(**json.loads(self._files.cat_file(f"{self._root}/{NEWEST}")))
 
     def _write(self, engine: Any, tag: str) -> None:
         if self._local:
@@ -108,7 +123,7 @@ class Store:
             for file in sorted((Path(scratch) / tag).iterdir()):
                 self._files.put_file(str(file), f"{self._root}/{tag}/{file.name}")
 
-    def _commit(self, newest: Newest) -> None:
+    def _mark(self, newest: Newest) -> None:
         text = json.dumps(asdict(newest)).encode()
         path = f"{self._root}/{NEWEST}"
         if self._local:

@@ -73,7 +73,7 @@ class TrainConfig(Config):
     heldout_share: float = Field(0.05, ge=0, lt=0.5)
     """Share of the users, by hash, whose samples are measured and never trained on."""
     eval_samples: int = Field(512, ge=0)
-    """Samples of held-out users whose loss is measured at every checkpoint, the first by hash (count)."""
+    """Samples of held-out users whose loss is measured at every checkpoint, drawn by their ids (count)."""
     eval_answers: int = Field(32, ge=0)
     """How many of these are also answered (greedy) and scored: exact match, edit similarity, BLEU,
     CodeBLEU."""

@@ -6,6 +6,7 @@ again, and a killed one goes on from its last checkpoint. What cannot work is re
 written.
 """
 
+import json
 import shutil
 import threading
 import time
@@ -27,7 +28,7 @@ from echo_ray.data import (
     units_of,
     write_manifest,
 )
-from echo_ray.errors import EchoError, SchemaError, TrainingError
+from echo_ray.errors import ConfigError, EchoError, SchemaError, TrainingError
 from echo_ray.ledger import people
 from echo_ray.models import check, context_limit, tokenizer_version, version
 from echo_ray.progress import Bar, bar
@@ -50,17 +51,20 @@ def train(config: TrainConfig, source: Path, output: Path, model: Path) -> Manif
     checkpoints of another run, TrainingError when the workers fail.
     """
     units_of(source)
-    end = check(model, "train.model").end
+    ends = check(model, "train.model").ends
     track.check_mlflow(config)
+    if config.offload_optimizer and config.zero_stage == 0:
+        raise ConfigError("train.offload_optimizer needs train.zero_stage of 1 to 3: set one of the two")
     before = input_fingerprint(source)
     base = version(model)
     learned = {name: value for name, value in settings(config).items() if name not in ELSEWHERE}
     mark = fingerprint({"stage": STAGE, "config": learned, "input": before, "base": base})
+    storage = config.storage_path or str((output / "checkpoints").resolve())
     done = read_manifest(output)
     if done is not None and done.fingerprint == mark:
+        _clear(output, Store(storage, mark))
         return done
     index = checked(stream.index(source, config), source, model, config)
-    storage = config.storage_path or str((output / "checkpoints").resolve())
     if config.storage_path:
         Store(storage, mark).newest()
     claim(output)
@@ -77,8 +81,8 @@ def train(config: TrainConfig, source: Path, output: Path, model: Path) -> Manif
         run=mark,
         storage=storage,
         targets=[step.targets for step in planned],
-        heldout=index.heldout[: config.eval_samples],
-        end=end,
+        heldout=stream.measured(index.heldout, config),
+        ends=ends,
     )
     with bar("train", len(planned), "steps") as shown, _Watcher(output, shown):
         _fit(config, job, planned, index, output)
@@ -110,19 +114,24 @@ def train(config: TrainConfig, source: Path, output: Path, model: Path) -> Manif
     )
     card = train_card(config, manifest, curve)
     (output / "model" / "README.md").write_text(card, encoding="utf-8")
-    Store(storage, mark).remove()
-    shutil.rmtree(output / "checkpoints", ignore_errors=True)
-    (output / stream.TOKENS).unlink()
-    # Whose samples these were, by one-way mark: `erase` asks when the packed samples are gone.
-    people.write_users(output, people.trained(source, settings(config)), mark)
+    # Whose samples these were, by one-way mark: `erase` asks when the packed samples are gone. Where nobody
+    # was held out, one user alone among them, everybody was trained on.
+    share = config.heldout_share if index.heldout else 0.0
+    people.write_users(output, people.trained(source, settings(config) | {"heldout_share": share}), mark)
     write_manifest(output, manifest)
+    _clear(output, Store(storage, mark))
     return manifest
+
+
+def _clear(output: Path, store: Store) -> None:
+    """Take away what only an unfinished run needs. After the manifest: a run that dies here is finished."""
+    store.remove()
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    (output / stream.TOKENS).unlink(missing_ok=True)
 
 
 def checked(index: stream.Index, source: Path, model: Path, config: TrainConfig) -> stream.Index:
     """`index`, or SchemaError when nothing can be learned from it or the model cannot take it."""
-    import json
-
     if not index.training and index.heldout:
         # One user alone: there is nobody to hold out.
         index = stream.Index(index.heldout, [], index.highest)
@@ -236,9 +245,8 @@ class _Watcher:
 
     def _run(self) -> None:
         while not self._stop.wait(0.5):
-            curve = track.read(self._folder)
-            if curve:
-                point = curve[-1]
+            point = track.last(self._folder)
+            if point is not None:
                 note = f"loss {point['loss']:.3f}, {point['tokens_per_s']:,.0f} tokens/s"
                 if point.get("mfu") is not None:
                     note += f", MFU {100 * point['mfu']:.0f}%"

@@ -42,8 +42,8 @@ class Job:
     targets: list[int]
     """Target tokens of each step, over all workers."""
     heldout: list[stream.Sample]
-    end: int
-    """Token that ends an answer."""
+    ends: tuple[int, ...]
+    """Tokens that end an answer."""
 
 
 def worker(told: dict[str, Job]) -> None:
@@ -90,6 +90,7 @@ def _train(job: Job) -> None:
         if _out_of_time(config, spent, engine.device):
             break
         rate = learning_rate(number, total, config, spent)
+        written = None
         record = meter.step(number, passes, rate)
         if not math.isfinite(record["loss"]):
             raise TrainingError(
@@ -103,11 +104,14 @@ def _train(job: Job) -> None:
             started = time.monotonic()
             record |= meter.heldout(rank) if job.heldout else {}
             record["eval_s"] = time.monotonic() - started
-            started = time.monotonic()
             if config.checkpoint_every:
-                store.save(engine, number + 1, time.monotonic() - began)
-            record["checkpoint_s"] = time.monotonic() - started
+                started = time.monotonic()
+                written = store.write(engine, number + 1, started - began)
+                record["checkpoint_s"] = time.monotonic() - started
+        # The curve first: what a checkpoint covers is never missing from it, and what is too much is dropped.
         log.write(record)
+        if written is not None:
+            store.commit(written)
     save(engine, folder, Path(job.model), config, rank)
     log.close()
     # One report in all: each waits for the controller's next poll, about two seconds (measured).
@@ -135,12 +139,16 @@ def _engine(job: Job, config: TrainConfig) -> Any:
     if config.lora_rank:
         model = adapt(model, config)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+    # DeepSpeed makes the optimizer of an offloaded run itself, from its configuration.
+    optimizer = (
+        None
+        if config.offload_optimizer
+        else torch.optim.AdamW(
+            parameters, lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True
+        )
     )
-    client = {} if config.offload_optimizer else {"optimizer": optimizer}
     engine, _, _, _ = deepspeed.initialize(
-        model=model, model_parameters=parameters, config=deepspeed_config(config), **client
+        model=model, model_parameters=parameters, optimizer=optimizer, config=deepspeed_config(config)
     )
     return engine
 
@@ -228,7 +236,8 @@ class _Meter:
         self._shape = Shape.of(engine.module.config.to_dict())
         # Under ZeRO-3 a worker holds a part of each weight, and `ds_numel` is the whole.
         trained = (p for p in engine.module.parameters() if p.requires_grad)
-        self._adapters = sum(getattr(p, "ds_numel", p.numel()) for p in trained)
+        numbers = sum(getattr(p, "ds_numel", p.numel()) for p in trained)
+        self._adapters = numbers if config.lora_rank else 0
         self._tokenizer = FastTokenizer(Path(job.model))
         self._samples = stream.read_samples(job.heldout, Path(job.folder) / stream.TOKENS)
 
@@ -257,9 +266,7 @@ class _Meter:
             sums[0] += nats.detach()
             lengths = row["lengths"]
             inside = sum(lengths) - sum(row["prompts"])
-            flops = train_flops(
-                self._shape, lengths, inside, adapters=self._adapters if self._config.lora_rank else 0
-            )
+            flops = train_flops(self._shape, lengths, inside, adapters=self._adapters)
             sums[1:] += torch.tensor([sum(lengths), packed.input_ids.shape[1], flops], device=engine.device)
         torch.distributed.all_reduce(sums)
         nats_sum, tokens, padded, flops = sums.tolist()
@@ -280,7 +287,7 @@ class _Meter:
         found = {"heldout_loss": measure.loss(self._engine, self._samples, config, rank, self._world)}
         chosen = self._samples[: config.eval_answers]
         if chosen:
-            texts = measure.answers(self._engine, chosen, self._job.end, config, rank, self._world)
+            texts = measure.answers(self._engine, chosen, self._job.ends, config, rank, self._world)
             languages = [sample.language for sample in self._job.heldout[: len(chosen)]]
             found |= measure.scored(self._tokenizer, chosen, languages, texts)
         return found

@@ -1,10 +1,11 @@
 """Held-out samples during training: loss per target token, and answers scored against what people wrote.
 
 Work is shared by the workers; under ZeRO-3 all of them run every forward pass together, because the weights
-are gathered by all. Not covered: sampling; answers are greedy, and stop at the end token.
+are gathered by all. Not covered: sampling; answers are greedy, and end at the template's ends.
 """
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from echo_ray import scores
@@ -39,9 +40,9 @@ def loss(engine: Any, samples: Sequence[Sample], config: TrainConfig, rank: int,
 
 
 def answers(
-    engine: Any, samples: Sequence[Sample], end: int, config: TrainConfig, rank: int, world: int
+    engine: Any, samples: Sequence[Sample], ends: Sequence[int], config: TrainConfig, rank: int, world: int
 ) -> list[list[int]]:
-    """Greedy answers (token ids without the end token) to the prompts of `samples`, in their order."""
+    """Greedy answers to the prompts of `samples`, in their order: token ids up to the first of `ends`."""
     import torch.distributed as distributed
 
     prompts = [ids[:prompt] for ids, prompt in samples]
@@ -51,7 +52,7 @@ def answers(
         # Under ZeRO-3 a worker without a prompt of its own still takes part in every forward pass.
         if mine or config.zero_stage == 3:
             chosen = mine or group[:1]
-            lines = _greedy(engine, [prompts[i] for i in chosen], end, config, world)
+            lines = _greedy(engine, [prompts[i] for i in chosen], ends, config, world)
             found |= dict(zip(mine, lines, strict=False))
     gathered: list[Any] = [None] * world
     distributed.all_gather_object(gathered, found)
@@ -74,13 +75,14 @@ def _groups(prompts: Sequence[Sequence[int]], tokens: int, world: int) -> list[l
 
 
 def _greedy(
-    engine: Any, prompts: Sequence[list[int]], end: int, config: TrainConfig, world: int
+    engine: Any, prompts: Sequence[list[int]], ends: Sequence[int], config: TrainConfig, world: int
 ) -> list[list[int]]:
-    """Greedy continuations up to the end token, by transformers' `generate` on the engine's module."""
+    """Greedy continuations up to one of `ends`, by transformers' `generate` on the engine's module."""
     import torch
+    from transformers import GenerationConfig
 
     width = max(map(len, prompts))
-    ids = torch.tensor([[end] * (width - len(p)) + p for p in prompts], device=engine.device)
+    ids = torch.tensor([[ends[0]] * (width - len(p)) + p for p in prompts], device=engine.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=engine.device)
     model = engine.module
     checkpointing = bool(getattr(model, "is_gradient_checkpointing", False))
@@ -90,22 +92,29 @@ def _greedy(
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     packed = base.config._attn_implementation
     base.set_attn_implementation("sdpa")
+    # The model's own settings may sample or punish repetition: nothing of them is taken.
+    own, base.generation_config = base.generation_config, GenerationConfig()
+    asked = GenerationConfig(
+        max_new_tokens=config.eval_answer_tokens,
+        do_sample=False,
+        eos_token_id=list(ends),
+        pad_token_id=ends[0],
+    )
     engine.eval()
     with torch.no_grad():
         out = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            max_new_tokens=config.eval_answer_tokens,
-            do_sample=False,
-            eos_token_id=end,
-            pad_token_id=end,
+            generation_config=asked,
             synced_gpus=config.zero_stage == 3 and world > 1,
         )
     engine.train()
     base.set_attn_implementation(packed)
+    base.generation_config = own
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return [line[: line.index(end)] if end in line else line for line in out[:, width:].tolist()]
+    stops = set(ends)
+    return [list(takewhile(lambda token: token not in stops, line)) for line in out[:, width:].tolist()]
 
 
 def scored(

@@ -10,6 +10,7 @@ machines it must lie on storage that they share.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,12 @@ TOKENS = "tokens.bin"
 PASS = pa.schema(
     [
         ("step", pa.int64()),
-        ("of_step", pa.int64()),
         ("starts", pa.list_(pa.int64())),
         ("lengths", pa.list_(pa.int32())),
         ("prompts", pa.list_(pa.int32())),
     ]
 )
-"""One forward pass of one worker: its step (from 0), how many passes the worker has in that step, and where
-each sample lies in `tokens.bin`."""
+"""One forward pass of one worker: its step (from 0), and where each sample lies in `tokens.bin`."""
 
 PASSES_PER_BLOCK = 32
 
@@ -79,12 +78,19 @@ def index(folder: Path, config: TrainConfig) -> Index:
         ]
         lengths = pc.list_value_length(ids).to_pylist()
         for sample_id, copy, user, prompt, language, length in zip(*columns, lengths, strict=True):
-            measured = unit(config.seed, "heldout", user or "") < config.heldout_share
+            apart = unit(config.seed, "heldout", user or "") < config.heldout_share
             sample = Sample(f"{sample_id}/{copy}", start, length, prompt, language or "")
-            (heldout if measured else training).append(sample)
+            (heldout if apart else training).append(sample)
             start += length
-    by_key = lambda sample: sample.key  # noqa: E731 - two sorts, one key
-    return Index(sorted(training, key=by_key), sorted(heldout, key=by_key), highest)
+    for part in (training, heldout):
+        part.sort(key=lambda sample: sample.key)
+    return Index(training, heldout, highest)
+
+
+def measured(heldout: Sequence[Sample], config: TrainConfig) -> list[Sample]:
+    """The held-out samples that are measured: `eval_samples` of them, drawn by their keys."""
+    drawn = sorted(heldout, key=lambda sample: unit(config.seed, "measured", sample.key))
+    return drawn[: config.eval_samples]
 
 
 def _kept(path: Path) -> pa.Table:
@@ -129,7 +135,6 @@ def passes(samples: Sequence[Sample], planned: Sequence[Step], rank: int, first:
     rows = [
         {
             "step": number,
-            "of_step": len(step.workers[rank]),
             "starts": [samples[i].start for i in one],
             "lengths": [samples[i].length for i in one],
             "prompts": [samples[i].prompt for i in one],
@@ -145,13 +150,10 @@ def look_up(table: pa.Table, tokens: str) -> pa.Table:
     """`PASS` rows with the column `ids`: the samples' token ids one after another."""
     flat = np.memmap(tokens, np.int32, "r")
     starts, lengths = table["starts"].to_pylist(), table["lengths"].to_pylist()
-    ids = [
-        np.concatenate([flat[at : at + size] for at, size in zip(*pair, strict=True)])
-        if pair[0]
-        else flat[:0]
-        for pair in zip(starts, lengths, strict=True)
-    ]
-    return table.append_column("ids", pa.array([one.tolist() for one in ids], pa.list_(pa.int32())))
+    spans = zip(chain.from_iterable(starts), chain.from_iterable(lengths), strict=True)
+    ids = np.concatenate([flat[:0], *(flat[at : at + size] for at, size in spans)])
+    ends = np.cumsum([0, *map(sum, lengths)], dtype=np.int32)
+    return table.append_column("ids", pa.ListArray.from_arrays(ends, ids))
 
 
 def samples_of(row: dict[str, Any]) -> list[tuple[list[int], int]]:

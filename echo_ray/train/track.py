@@ -13,6 +13,7 @@ from echo_ray.train.config import TrainConfig
 METRICS = "metrics.jsonl"
 PARTS = ("data", "forward", "backward", "optimizer")
 """Parts of a step that are timed."""
+_LAST_BYTES = 1 << 14
 
 
 class Stopwatch:
@@ -112,6 +113,21 @@ def read(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return found
+
+
+def last(folder: Path) -> dict[str, Any] | None:
+    """The newest whole line of the curve, without reading the rest; None when there is none."""
+    path = folder / METRICS
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+        lines = file.read().splitlines()
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            return found if isinstance(found, dict) else None
+    return None
 
 
 def check_mlflow(config: TrainConfig) -> None:
