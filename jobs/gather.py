@@ -80,7 +80,8 @@ def funnel(manifests: Mapping[str, Manifest]) -> list[Stage]:
             steps.append(Stage(label, left, new))
             earlier = drops
     if "train" in manifests:
-        notes = manifests["train"].notes
+        trained, notes = manifests["train"], manifests["train"].notes
+        steps.append(Stage("Trained on, repeats counted", trained.rows_out, trained.drops))
         steps.append(Stage("Target tokens trained on", notes["target_tokens"], unit="tokens"))
     return steps
 
