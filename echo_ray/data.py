@@ -179,6 +179,18 @@ def run_stage(
     return manifest
 
 
+def check_columns(source: Path, needed: Iterable[str], key: str) -> None:
+    """Raise SchemaError for a file under `source` that lacks a column, before any worker stumbles over it.
+    `key` is what the user set to this folder.
+    """
+    wanted = set(needed)
+    for unit in units_of(source):
+        for path in unit.paths:
+            missing = sorted(wanted - set(pq.read_schema(path).names))
+            if missing:
+                raise SchemaError(f"{key}: {path} lacks the columns {', '.join(missing)}")
+
+
 def engine() -> str:
     """Name and version of what ran a stage."""
     import ray

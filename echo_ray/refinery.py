@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from echo_ray import data, schema
 from echo_ray.config import Config
 from echo_ray.data import Manifest, Outcome, Summary, Workers
-from echo_ray.errors import SchemaError, StageError
+from echo_ray.errors import StageError
 from echo_ray.llm import asking, build, journal
 from echo_ray.llm.config import Kind, LlmConfig
 from echo_ray.stages import distil as distilling
@@ -47,7 +46,7 @@ def check_distil(config: DistilConfig, teacher: LlmConfig, source: Path | None =
     under `source` without the columns that are needed.
     """
     if source is not None:
-        _check_columns(_DISTIL, source)
+        data.check_columns(source, _DISTIL.needed, f"{_DISTIL.name}.input")
     if config.teacher != "syntax":
         build.check(config.teacher, teacher, _DISTIL.section)
 
@@ -57,7 +56,7 @@ def check_verify(config: VerifyConfig, judge: LlmConfig, source: Path | None = N
     under `source` without the columns that are needed.
     """
     if source is not None:
-        _check_columns(_VERIFY, source)
+        data.check_columns(source, _VERIFY.needed, f"{_VERIFY.name}.input")
     if config.judge != "none":
         build.check(config.judge, judge, _VERIFY.section)
 
@@ -107,15 +106,6 @@ def _run(
     )
     journal.forget(output)
     return manifest
-
-
-def _check_columns(job: _Job, source: Path) -> None:
-    """Raise SchemaError for a file that lacks a column, before any worker stumbles over it."""
-    for unit in data.units_of(source):
-        for path in unit.paths:
-            missing = sorted(set(job.needed) - set(pq.read_schema(path).names))
-            if missing:
-                raise SchemaError(f"{job.name}.input: {path} lacks the columns {', '.join(missing)}")
 
 
 class Asking:

@@ -159,8 +159,9 @@ def pack(config: RunConfig, command: str) -> None:
     _alone("pack", pack_samples, config)
 
 
-def pack_samples(config: RunConfig, source: Path, output: Path) -> Manifest:
-    """Render and tokenize the balanced samples under `source` for one model."""
+def pack_samples(config: RunConfig, source: Path, output: Path, key: str = "pack.input") -> Manifest:
+    """Render and tokenize the balanced samples under `source`, which `key` names, for one model."""
+    data.check_columns(source, packing.NEEDED, key)
     model = config.pack.model or models.BASE
     models.check(model, "pack.model")
     settings = config.pack.updated(model=model.resolve())
@@ -176,7 +177,8 @@ def train(config: RunConfig, command: str) -> None:
     """Verb `train`."""
     source, output = folders("train", config.train)
     models.check(config.train.model or models.BASE, "train.model")
-    is_packed(source)
+    if not is_packed(source):
+        data.check_columns(source, packing.NEEDED, "train.input")
     with running(config.cluster):
         say(train_model(config, source, output), output / "model")
 
@@ -207,7 +209,8 @@ def is_packed(source: Path) -> bool:
 def pack_beside(config: RunConfig, source: Path, output: Path, model: Path) -> Path:
     """Pack the samples under `source` for `model` into a folder beside `output`; that folder."""
     packed = output.with_name(f"{output.name}.packed")
-    say(pack_samples(config.updated(pack=config.pack.updated(model=model)), source, packed), packed)
+    settings = config.updated(pack=config.pack.updated(model=model))
+    say(pack_samples(settings, source, packed, "train.input"), packed)
     return packed
 
 

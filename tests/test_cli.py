@@ -190,7 +190,12 @@ def test_a_wrong_word_is_one_sentence(
 
 
 @pytest.mark.parametrize(
-    ("verb", "missing"), [("distil", "commit, prefix, suffix"), ("verify", "prefix, suffix, target")]
+    ("verb", "missing"),
+    [
+        ("distil", "commit, prefix, suffix"),
+        ("verify", "prefix, suffix, target"),
+        ("train", "copies, prefix, suffix, target"),
+    ],
 )
 def test_samples_without_their_columns_are_one_sentence_before_anything_starts(
     verb: str, missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

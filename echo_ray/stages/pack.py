@@ -96,4 +96,6 @@ def pack(table: pa.Table, config: PackConfig) -> pa.Table:
     )
 
 
-_READ = ("sample_id", "user", "prefix", "suffix", "target", "copies", "language")
+NEEDED = ("sample_id", "prefix", "suffix", "target", "copies")
+"""Columns that a packed sample is made of; `balance` writes the last."""
+_READ = (*NEEDED, "user", "language")
