@@ -56,6 +56,10 @@ class ServeConfig(Config):
     threads than free cores wait for each other at every token; raise it for large models only."""
     kv_cache_gb: float = Field(0.5, gt=0)
     """Key-value cache of each engine on a machine without a GPU (GiB)."""
+    spare_engines: int = Field(0, ge=0)
+    """Room kept on the GPUs for versions that are added while the service runs (count)."""
+    snippets: bool = True
+    """Show the model what editors send of other files."""
     gpu_memory_share: float = Field(0.9, gt=0, le=1)
     """Share of one GPU's memory that all arms take together; each arm gets an equal part."""
     max_concurrent: int = Field(64, ge=1)

@@ -1,4 +1,4 @@
-"""One vLLM engine per arm, run by `ray.serve.llm` inside a Ray Serve deployment of ours.
+"""One vLLM engine per model version, run by `ray.serve.llm` inside a Ray Serve deployment of ours.
 
 `Engine` wraps `ray.serve.llm`'s `LLMServer` so that a proposal is one plain call with plain values:
 token ids in, an `Answer` out, cancelled when the caller is. It is built in the replica, not on the
@@ -23,8 +23,6 @@ BLOCK_TOKENS = 32
 class EngineSettings(Config):
     """What one engine needs to know, resolved by `launch`; not read from files."""
 
-    arm: str
-    """Name of the experiment arm."""
     model: Path
     """Model folder, readable by the node that runs the engine."""
     version: str
@@ -43,18 +41,40 @@ class EngineSettings(Config):
     """Share of that GPU's memory that the engine may use."""
 
 
-class Answer(NamedTuple):
-    """What an engine returned. With an `error`, the text is empty and `status` is an HTTP status."""
+class Prompt(NamedTuple):
+    """What an engine is asked: a rendered prompt, and how to go on from it."""
+
+    version: str
+    """The only model version that may answer."""
+    tokens: list[int]
+    max_tokens: int
+    temperature: float
+    top_p: float
+    n: int
+    stop: tuple[str, ...]
+    stop_ids: tuple[int, ...]
+    """Tokens that end the text and are not part of it."""
+    seed: int | None
+
+
+class Choice(NamedTuple):
+    """One text of an answer."""
 
     text: str
     finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int
-    error: str | None
-    status: int
     log_probs: tuple[tuple[int, float], ...] = ()
     """Of each token: where it begins in the text (characters), and its log-probability."""
+
+
+class Answer(NamedTuple):
+    """What an engine returned. With an `error` there are no choices and `status` is an HTTP status."""
+
+    choices: tuple[Choice, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    error: str | None = None
+    status: int = 200
 
 
 class Engine:
@@ -71,47 +91,41 @@ class Engine:
         )
         await self._server.start()
 
-    async def propose(
-        self,
-        tokens: list[int],
-        max_tokens: int,
-        temperature: float,
-        stop: tuple[str, ...],
-        stop_ids: tuple[int, ...],
-        seed: int | None,
-    ) -> Answer:
-        """Complete a rendered prompt; `stop_ids` end the text and are not part of it.
-
-        A prompt that vLLM refuses is an `Answer` with an error; a dead engine raises.
+    async def propose(self, asked: Prompt) -> Answer:
+        """Complete a rendered prompt. One that vLLM refuses, or that is for another version than this engine
+        holds, is an `Answer` with an error; a dead engine raises.
         """
+        if asked.version != self._settings.version:
+            return Answer(error=f"this engine holds {self._settings.version}, not {asked.version}", status=409)
         request = self._request(
             model=self._settings.version,
-            prompt=tokens,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            stop=list(stop),
-            stop_token_ids=list(stop_ids),
-            seed=seed,
+            prompt=asked.tokens,
+            max_tokens=asked.max_tokens,
+            temperature=asked.temperature,
+            top_p=asked.top_p,
+            n=asked.n,
+            stop=list(asked.stop),
+            stop_token_ids=list(asked.stop_ids),
+            seed=asked.seed,
             logprobs=0,
             stream=False,
         )
         async for reply in await self._server.completions(request):
             fault = getattr(reply, "error", None)
             if fault is not None:
-                return Answer("", "error", 0, 0, 0, fault.message, int(fault.code))
-            choice, usage = reply.choices[0], reply.usage
+                return Answer(error=fault.message, status=int(fault.code))
+            usage = reply.usage
             details = usage.prompt_tokens_details
             return Answer(
-                choice.text,
-                choice.finish_reason or "stop",
+                tuple(
+                    Choice(choice.text, choice.finish_reason or "stop", _log_probs(choice.logprobs))
+                    for choice in sorted(reply.choices, key=lambda choice: choice.index)
+                ),
                 usage.prompt_tokens,
                 usage.completion_tokens or 0,
                 (details.cached_tokens or 0) if details else 0,
-                None,
-                200,
-                _log_probs(choice.logprobs),
             )
-        return Answer("", "error", 0, 0, 0, "the engine ended without an answer", 500)
+        return Answer(error="the engine ended without an answer", status=500)
 
     async def check_health(self) -> None:
         """Ray Serve's probe: raises when vLLM's processes are gone, so that Serve replaces the replica."""
@@ -128,7 +142,7 @@ def _log_probs(found: Any) -> tuple[tuple[int, float], ...]:
 
 
 def llm_config(settings: EngineSettings) -> dict[str, Any]:
-    """Arguments of `ray.serve.llm.LLMConfig` for one arm."""
+    """Arguments of `ray.serve.llm.LLMConfig` for one version."""
     engine: dict[str, Any] = {
         "dtype": "bfloat16",
         "max_model_len": settings.max_model_len,
@@ -196,15 +210,20 @@ def environment(settings: EngineSettings) -> dict[str, str]:
     }
 
 
+def application_name(version: str) -> str:
+    """Name of the Ray Serve application that holds a version's engine."""
+    return f"echo-engine-{version}"
+
+
 def deployment(settings: EngineSettings) -> Any:
-    """Bound Ray Serve deployment of one arm; needs Ray."""
+    """Bound Ray Serve deployment of one version; needs Ray."""
     from ray import serve
 
     # The replica sits in the first bundle beside vLLM's worker, as ray.serve.llm itself arranges it.
     bundle = worker_bundle(settings)
     return serve.deployment(
         Engine,
-        name=f"engine-{settings.arm}",
+        name="engine",
         num_replicas=1,
         max_ongoing_requests=10 * settings.max_concurrent,
         ray_actor_options={"num_cpus": 1, "runtime_env": {"env_vars": environment(settings)}},

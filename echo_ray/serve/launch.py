@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -20,11 +21,9 @@ from echo_ray import models
 from echo_ray.errors import ConfigError, ServeError
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import EngineSettings
+from echo_ray.serve.lanes import Plan
 
 log = logging.getLogger(__name__)
-
-APP = "echo-ray"
-"""Name of the Ray Serve application."""
 
 Progress = Callable[[str, float], None]
 """Called about once a second while waiting: what is being waited for, seconds so far."""
@@ -84,22 +83,33 @@ def start(config: ServeConfig, progress: Progress | None = None) -> Service:
     from ray.serve.config import HTTPOptions
     from ray.serve.schema import LoggingConfig
 
-    from echo_ray.serve.app import application
+    from echo_ray.serve.app import GATEWAY, targets
 
     if not ray.is_initialized():
         raise ServeError("Ray is not running: call serve inside cluster.running(...)")
     _hush()
     settings = engine_settings(config, resolved, gpus=int(ray.cluster_resources().get("GPU", 0)))
+    plan = Plan(
+        versions={name: version for name, (_, version) in resolved.items()},
+        weights={name: arm.weight for name, arm in config.resolved_arms.items()},
+        salt=config.salt,
+        models={version: str(folder) for folder, version in resolved.values()},
+    )
     quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
     try:
         serve.start(http_options=HTTPOptions(host=config.host, port=config.port), logging_config=quiet)
-        # Not serve.run: it blocks and prints; here the wait has a deadline and reports progress.
-        handle = serve.run(application(config, settings), name=APP, logging_config=quiet)
+        # The wait is our own: it has a deadline and reports progress.
+        serve.run_many(
+            [replace(target, logging_config=quiet) for target in targets(config, plan, settings)],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
         _wait_healthy(config, began, progress)
+        handle = serve.get_app_handle(GATEWAY)
     except BaseException:
         _shut_down()
         raise
-    return Service(config, {item.arm: item.version for item in settings}, time.monotonic() - began, handle)
+    return Service(config, dict(plan.versions), time.monotonic() - began, handle)
 
 
 def serve_forever(config: ServeConfig) -> None:
@@ -165,21 +175,23 @@ def resolve(config: ServeConfig) -> dict[str, tuple[Path, str]]:
 def engine_settings(
     config: ServeConfig, resolved: dict[str, tuple[Path, str]], gpus: int
 ) -> list[EngineSettings]:
-    """Settings of every arm's engine; arms share a GPU equally when there are fewer GPUs than arms."""
-    arms_per_gpu = max(1, -(-len(resolved) // gpus)) if gpus else 0
+    """Settings of every version's engine, those of arms with one version once. Engines share a GPU equally
+    when there are fewer GPUs than engines, with `spare_engines` for versions that come later.
+    """
+    folders = {version: folder for folder, version in resolved.values()}
+    per_gpu = max(1, -(-(len(folders) + config.spare_engines) // gpus)) if gpus else 0
     return [
         EngineSettings(
-            arm=name,
             model=folder,
             version=version,
             max_model_len=config.context_tokens + config.max_tokens,
             max_concurrent=config.max_concurrent,
             threads=config.cpus,
             kv_cache_bytes=int(config.kv_cache_gb * 2**30),
-            gpu=1 / arms_per_gpu if gpus else 0.0,
-            gpu_memory_share=config.gpu_memory_share / arms_per_gpu if gpus else 0.0,
+            gpu=1 / per_gpu if gpus else 0.0,
+            gpu_memory_share=config.gpu_memory_share / per_gpu if gpus else 0.0,
         )
-        for name, (folder, version) in resolved.items()
+        for version, folder in folders.items()
     ]
 
 
@@ -189,9 +201,9 @@ def _wait_healthy(config: ServeConfig, began: float, progress: Progress | None) 
     url = f"http://{_reachable(config.host)}:{config.port}/health"
     while True:
         waited_s = time.monotonic() - began
-        status = serve.status().applications.get(APP)
-        if status is not None and status.status == "DEPLOY_FAILED":
-            reason = " ".join(status.message.split())
+        failed = [app for app in serve.status().applications.values() if app.status == "DEPLOY_FAILED"]
+        if failed:
+            reason = " ".join(failed[0].message.split())
             raise ServeError(f"the completion service could not be deployed: {reason[-600:]}")
         if _answers(url):
             return
