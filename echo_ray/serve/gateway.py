@@ -1,6 +1,6 @@
 """The completion path, free of HTTP and of dialects: a request in, an answer out, one record logged.
 
-Per request: pick the arm, render the prompt to token ids, call one engine once, clean the answer, and
+Per request: pick the arm, render the prompt to token ids, ask the cache or one engine, clean the answer, and
 append one record. The record is written in every case, also when the client has gone (`delivered` false):
 cancelled requests carry most of a developer's keystrokes.
 """
@@ -10,18 +10,26 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from ray.exceptions import RayError
 
+from echo_ray.access.keys import KeyRing
+from echo_ray.access.limits import RateLimits
 from echo_ray.dialects.asked import Answered, Asked, Refusal, Usage
+from echo_ray.errors import ServeError
 from echo_ray.log.segment import SegmentWriter
-from echo_ray.schema import Kind
+from echo_ray.privacy.collect import Collector
+from echo_ray.schema import EventType
 from echo_ray.serve import policy, records
+from echo_ray.serve.cache import AnswerCache, Hit, Reply, question
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import Answer
 from echo_ray.serve.lanes import Lane, Plan
+from echo_ray.serve.metrics import Labels, ServeMetrics
+from echo_ray.serve.records import Entry
 from echo_ray.serve.who import Identity
 
 log = logging.getLogger("ray.serve")  # reaches the replica's log file
@@ -29,137 +37,283 @@ log = logging.getLogger("ray.serve")  # reaches the replica's log file
 GONE = Refusal(499, "the client has closed the connection", "client_closed_request")
 """What nobody will read."""
 
+WRITTEN_S = 5.0
+"""How long an event may take to the disk before it is refused (seconds)."""
+
+_REMEMBERED = 1 << 16
+"""Requests whose labels are kept for the events about them (count)."""
+
+
+class Told(NamedTuple):
+    """One engine's answer after post-processing: what the client sees, and what it cost."""
+
+    texts: tuple[str, ...]
+    finish_reasons: tuple[str, ...]
+    usage: Usage
+    engine_s: float
+    leaked: bool
+
+
+class Refused(Exception):
+    """Carries a refusal through the cache, which keeps no failures."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
 
 class Gateway:
-    """All that one gateway process holds: the plan, the lanes and the log's writer."""
+    """All that one gateway process holds: the plan, the lanes, the cache, and the log's writer."""
 
-    def __init__(self, config: ServeConfig, plan: Plan, lanes: dict[str, Lane], writer: SegmentWriter) -> None:
+    def __init__(
+        self,
+        config: ServeConfig,
+        plan: Plan,
+        lanes: dict[str, Lane],
+        writer: SegmentWriter,
+        collector: Collector,
+        keys: KeyRing | None = None,
+    ) -> None:
         self.config = config
         self.plan = plan
         self.lanes = lanes
         """Lane by version; every version of the plan has one."""
         self.writer = writer
+        self.keys = keys
+        self.limits = (
+            RateLimits(time.monotonic, rate_per_s=config.rate_per_s, burst=config.burst)
+            if config.rate_per_s
+            else None
+        )
+        self.metrics = ServeMetrics()
+        self.created_s = int(time.time())
         self.running: Counter[str] = Counter()
         """Requests that a version is answering now; what drains a version that has left the plan."""
+        self.watch: Callable[[Entry, str], None] = lambda entry, session: None
+        """Told of every record and the session it is of."""
+        self._collector = collector
+        self._cache: AnswerCache[Told] = AnswerCache(_refit, ttl_s=config.cache_s)
+        self._labels: dict[str, Labels] = {}
 
     async def complete(
         self,
         asked: Asked,
         who: Identity,
         *,
+        dialect: str,
         ts_ms: int,
-        gone: Awaitable[None],
+        gone: Coroutine[Any, Any, None],
         arm: str | None = None,
     ) -> Answered | Refusal:
-        """Answer one request, sent at `ts_ms` (UTC milliseconds). `gone` is done when the client has left:
-        the engine is stopped then. `arm` overrides the plan.
+        """Answer one request, sent at `ts_ms` (UTC milliseconds). `gone` ends when the client has left: the
+        engine is stopped then. `arm` overrides the plan.
         """
         started = time.perf_counter()
         plan = self.plan
         arm = plan.arm(who.user) if arm is None else arm
         lane = self.lanes[plan.versions[arm]]
+        labels = Labels(lane.version, arm, who.language, dialect)
+        self.metrics.requested(labels)
         request_id = f"cmpl-{uuid.uuid4().hex}"
-        answered: Answered | Refusal = GONE
+        answered: Answered | None = None
+        left = plan.on
         self.running[lane.version] += 1
         try:
-            found = await self._first(self._ask(lane, asked), gone) if plan.on else Answer()
+            if not plan.on:
+                gone.close()
+                return self._silent(request_id, lane.version, arm, asked, ts_ms)
+            found = await _first(self._told(lane, asked, who), gone)
+            left = found is GONE
             if isinstance(found, Refusal):
-                answered = found
-                return answered
-            texts = self._shown(found, asked)
+                self.metrics.refused(found.type)
+                return found
+            told, hit = found
+            latency_s = time.perf_counter() - started
             answered = Answered(
-                request_id,
-                lane.version,
-                arm,
-                ts_ms // 1000,
-                texts,
-                tuple(choice.finish_reason for choice in found.choices) or ("stop",),
-                Usage(found.prompt_tokens, found.completion_tokens, found.cached_tokens),
-                (time.perf_counter() - started) * 1000,
+                request_id, lane.version, arm, ts_ms // 1000, told.texts, told.finish_reasons, told.usage,
+                latency_s * 1000,
+            )  # fmt: skip
+            self.metrics.answered(
+                labels,
+                chars=len(told.texts[0]),
+                latency_s=latency_s,
+                engine_s=told.engine_s if hit is Hit.MISS else None,
+                leaked=told.leaked and hit is Hit.MISS,
             )
+            self._remember(request_id, labels)
             return answered
         finally:
             self.running[lane.version] -= 1
-            served = isinstance(answered, Answered) and plan.on
-            self.writer.append(
+            if left:
+                self.metrics.cancelled(labels)
+            self._append(
                 records.request_record(
                     who,
                     request_id=request_id,
                     ts_ms=ts_ms,
                     prefix=asked.prefix,
                     suffix=asked.suffix,
-                    delivered=served,
-                    proposal=answered.texts[0] if isinstance(answered, Answered) and plan.on else None,
+                    delivered=answered is not None,
+                    proposal=answered.texts[0] if answered else None,
                     model=lane.version,
                     arm=arm,
-                    latency_ms=answered.latency_ms if isinstance(answered, Answered) and plan.on else None,
+                    latency_ms=answered.latency_ms if answered else None,
                     kind=asked.kind,
-                )
+                ),
+                who.session,
             )
+
+    def silence(self, asked: Asked, who: Identity, ts_ms: int) -> Answered:
+        """An answer without text that no engine was asked for and no record is kept of."""
+        arm = self.plan.arm(who.user)
+        return self._silent(f"cmpl-{uuid.uuid4().hex}", self.plan.versions[arm], arm, asked, ts_ms)
 
     def snapshot(self, asked: Asked, who: Identity, ts_ms: int) -> None:
         """Log a document as an editor sent it between two requests."""
         arm = self.plan.arm(who.user)
-        self.writer.append(
-            records.request_record(
-                who,
-                request_id=f"snap-{uuid.uuid4().hex}",
-                ts_ms=ts_ms,
-                prefix=asked.prefix,
-                suffix=asked.suffix,
-                delivered=False,
-                proposal=None,
-                model=self.plan.versions[arm],
-                arm=arm,
-                latency_ms=None,
-                kind=Kind.AUTOMATIC,
-            )
+        entry = records.request_record(
+            who,
+            request_id=f"snap-{uuid.uuid4().hex}",
+            ts_ms=ts_ms,
+            prefix=asked.prefix,
+            suffix=asked.suffix,
+            delivered=False,
+            proposal=None,
+            model=self.plan.versions[arm],
+            arm=arm,
+            latency_ms=None,
         )
+        self._append(entry, who.session)
 
-    def _shown(self, found: Answer, asked: Asked) -> tuple[str, ...]:
-        """What the client sees of each of the engine's texts."""
-        texts = []
-        for choice in found.choices:
-            text = policy.proposal(
-                choice.text, asked.prefix, asked.suffix, asked.stop, choice.finish_reason != "length"
-            )
-            sure = policy.confidence(choice.text, choice.log_probs) >= self.config.silence_below
-            texts.append(text if sure else "")
-        return tuple(texts) or ("",) * asked.n
+    async def log_events(self, events: Sequence[dict[str, Any]], who: Identity) -> None:
+        """Return when `events` are on disk. Raises ServeError when they cannot be, TimeoutError when the disk
+        is too slow; the client sends them again then.
+        """
+        tickets = []
+        for event in events:
+            entry = Entry(event, who.tenant, who.repository)
+            tickets.append(self.writer.append(entry, must=True))
+            self.watch(entry, who.session)
+        if tickets:
+            async with asyncio.timeout(WRITTEN_S):
+                await self.writer.written(max(tickets))
+        for event in events:
+            labels = self._labels.get(event["request_id"])
+            if labels is not None and event["type"] in (EventType.ACCEPTED, EventType.PARTIALLY_ACCEPTED):
+                self.metrics.accepted(labels, event["accepted_chars"])
 
-    async def _ask(self, lane: Lane, asked: Asked) -> Answer | Refusal:
-        """The engine's answer. Cancelling this cancels the engine's work."""
+    def collected(self, entry: Entry) -> dict[str, Any] | None:
+        """`entry` as it is written, None when it is not."""
+        return self._collector(entry)
+
+    async def unhealthy(self) -> list[str]:
+        """Arms whose engine does not answer its health check within 5 s."""
+        plan, lanes = self.plan, self.lanes
+        versions = sorted(set(plan.versions.values()))
+        done = await asyncio.gather(*(_healthy(lanes[version].engine) for version in versions))
+        bad = {version for version, healthy in zip(versions, done, strict=True) if not healthy}
+        return [arm for arm, version in plan.versions.items() if version in bad]
+
+    def close(self) -> None:
+        """Flush and close the log."""
+        self.writer.close()
+
+    def _append(self, entry: Entry, session: str) -> None:
+        self.writer.append(entry)
+        self.watch(entry, session)
+
+    def _remember(self, request_id: str, labels: Labels) -> None:
+        self._labels[request_id] = labels
+        if len(self._labels) > _REMEMBERED:
+            del self._labels[next(iter(self._labels))]
+
+    def _silent(self, request_id: str, version: str, arm: str, asked: Asked, ts_ms: int) -> Answered:
+        texts, reasons = ("",) * asked.n, ("stop",) * asked.n
+        return Answered(request_id, version, arm, ts_ms // 1000, texts, reasons, Usage(0, 0, 0), 0.0)
+
+    async def _told(self, lane: Lane, asked: Asked, who: Identity) -> tuple[Told, Hit] | Refusal:
+        """The answer to `asked` and where it came from."""
+        if asked.temperature is None:
+            asked = replace(asked, temperature=self.config.temperature)
+        wanted = question(asked, version=lane.version, user=who.user, session=who.session, file=who.file)
+
+        async def call() -> Reply[Told]:
+            told = await self._ask(lane, asked)
+            return Reply(told.texts[0], told)
+
+        try:
+            if wanted is None or not self.config.cache_s:
+                return (await call()).value, Hit.MISS
+            found = await self._cache.ask(wanted, call)
+        except Refused as error:
+            return error.refusal
+        told = found.reply.value
+        if found.hit is Hit.MISS:
+            self.metrics.cache_miss()
+        else:
+            self.metrics.cache_hit(found.hit.value)
+        if found.hit is Hit.TYPED:
+            told = told._replace(texts=(found.reply.text, *told.texts[1:]))
+        return told, found.hit
+
+    async def _ask(self, lane: Lane, asked: Asked) -> Told:
+        """One engine's answer, post-processed. Cancelling this cancels the engine's work. Raises Refused."""
+        began = time.perf_counter()
         call = lane.ask(lane.prompt(self.config, asked))
         try:
             async with asyncio.timeout(self.config.deadline_s):
                 answer: Answer = await call
         except TimeoutError:
             call.cancel()
-            return Refusal(504, f"no answer within {self.config.deadline_s:g} s", "timeout")
+            raise Refused(
+                Refusal(504, f"no answer within {self.config.deadline_s:g} s", "timeout")
+            ) from None
         except asyncio.CancelledError:
             call.cancel()
             raise
         except RayError as error:
             log.exception("the engine of %s failed", lane.version)
             reason = str(error).strip().rpartition("\n")[2]
-            return Refusal(503, f"the engine of {lane.version} failed: {reason[:300]}", "server_error")
+            told = f"the engine of {lane.version} failed: {reason[:300]}"
+            raise Refused(Refusal(503, told, "server_error")) from None
         if answer.error is not None:
             kind = "invalid_request_error" if answer.status < 500 else "server_error"
-            return Refusal(answer.status, answer.error, kind)
-        return answer
+            raise Refused(Refusal(answer.status, answer.error, kind))
+        engine_s = time.perf_counter() - began
+        texts, leaked = [], False
+        for choice in answer.choices:
+            shown = policy.refine(
+                choice.text, asked.prefix, asked.suffix, asked.stop, choice.finish_reason != "length"
+            )
+            sure = policy.confidence(choice.text, choice.log_probs) >= self.config.silence_below
+            texts.append(shown.text if sure else "")
+            leaked |= shown.leaked
+        usage = Usage(answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
+        reasons = tuple(choice.finish_reason for choice in answer.choices)
+        return Told(tuple(texts), reasons, usage, engine_s, leaked)
 
-    @staticmethod
-    async def _first(work: Any, gone: Awaitable[None]) -> Answer | Refusal:
-        """What `work` gives, or GONE and an end of the work when the client leaves before."""
-        task = asyncio.ensure_future(work)
-        left = asyncio.ensure_future(gone)
-        try:
-            await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
-            if left.done():
-                return GONE
-            found: Answer | Refusal = await task
-            return found
-        finally:
-            for one in (task, left):
-                one.cancel()
-            await asyncio.wait({task, left})
+
+async def _first(
+    work: Coroutine[Any, Any, tuple[Told, Hit] | Refusal], gone: Coroutine[Any, Any, None]
+) -> tuple[Told, Hit] | Refusal:
+    """What `work` gives, or GONE and an end of the work when the client leaves before."""
+    task, left = asyncio.ensure_future(work), asyncio.ensure_future(gone)
+    try:
+        await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
+        return GONE if left.done() else await task
+    finally:
+        task.cancel()
+        left.cancel()
+
+
+async def _healthy(engine: Any) -> bool:
+    try:
+        async with asyncio.timeout(5):
+            await engine.check_health.remote()
+    except (RayError, TimeoutError, ServeError):
+        return False
+    return True
+
+
+def _refit(rest: str, prefix: str, suffix: str) -> str:
+    return policy.proposal(rest, prefix, suffix)

@@ -4,118 +4,167 @@ Handlers are thin: let the caller in, read the body, let the dialect parse it, a
 dialect answer. Whatever goes wrong is answered in the dialect's own error shape.
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from echo_ray import playground
 from echo_ray.dialects import infill, mistral, openai, tabby
-from echo_ray.dialects.asked import JSON, Answered, Asked, Refusal
+from echo_ray.dialects.asked import JSON, Refusal
+from echo_ray.dialects.body import decode
 from echo_ray.schema import Kind
+from echo_ray.serve import door, openapi
+from echo_ray.serve.control import Control
+from echo_ray.serve.door import Caller
 from echo_ray.serve.gateway import Gateway
-from echo_ray.serve.who import Caller, Identity, identity, routed
+from echo_ray.serve.intake import Intake
+from echo_ray.serve.replies import json_reply, refuse, reply
 
-JSON_TYPE = "application/json"
-STREAM_TYPE = "text/event-stream"
-
-
-class Dialect(Protocol):
-    """What a module of `dialects` offers for completion requests."""
-
-    def parse(self, body: JSON) -> Asked | Refusal: ...
-    def answer(self, asked: Asked, answered: Answered) -> JSON: ...
-    def error(self, refusal: Refusal) -> tuple[bytes, str]: ...
+Handler = Callable[[Request, JSON, Caller], Awaitable[Response]]
+"""Answers a request whose sender was let in and whose body was decoded (None for GET)."""
 
 
-class Completions:
-    """Answers completion requests in any dialect."""
+class Routes:
+    """The service's paths, bound to one gateway."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, control: Control, device: str) -> None:
         self._gateway = gateway
+        self._control = control
+        self._intake = Intake(gateway)
+        self._device = device
 
-    async def __call__(self, request: Request, dialect: Any, body: JSON) -> Response:
-        """The reply to a request whose body has been read and decoded."""
+    def application(self) -> Starlette:
+        """All routes as one ASGI application."""
+        intake, control = self._intake, self._control
+        posts: dict[str, tuple[Any, Handler]] = {
+            "/v1/completions": (openai, self._openai_or_tabby),
+            "/v1/engines/{engine}/completions": (openai, self._openai_or_tabby),
+            "/beta/completions": (openai, self._complete(openai)),
+            "/v1/fim/completions": (mistral, self._complete(mistral)),
+            "/infill": (infill, self._complete(infill)),
+            "/v1/events": (tabby, intake.tabby_event),
+            "/v1/dev-data": (openai, intake.continue_data),
+            "/v1/echo/events": (openai, intake.native_events),
+            "/v1/echo/snapshots": (openai, intake.snapshot),
+        }
+        gets: dict[str, tuple[Any, Handler]] = {
+            "/v1/models": (openai, self._models),
+            "/v1/health": (tabby, self._tabby_health),
+            "/v1beta/server_setting": (tabby, _plain(tabby.server_setting())),
+            "/v1beta/models": (tabby, self._tabby_models),
+            "/v1/echo/session": (openai, intake.session),
+            "/v1/echo/arms": (openai, control.show),
+        }
+        routes = [Route(path, self._guarded(*how, body=True), methods=["POST"]) for path, how in posts.items()]
+        routes += [Route(path, self._guarded(*how), methods=["GET"]) for path, how in gets.items()]
+        routes += [
+            Route("/v1/health", self._guarded(tabby, self._tabby_health), methods=["POST"]),
+            Route(
+                "/v1/echo/arms", self._guarded(openai, control.change, body=True, admin=True), methods=["PUT"]
+            ),
+            Route("/health", self._health),
+            Route("/metrics", self._metrics),
+            Route("/openapi.json", _document(openapi.spec())),
+        ]
+        for path, (content, kind) in playground.files().items():
+            routes.append(Route(path, _static(content, kind)))
+        return Starlette(routes=routes)
+
+    def _guarded(
+        self, dialect: Any, handler: Handler, *, body: bool = False, admin: bool = False
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """`handler` behind the door; a refusal is rendered in `dialect`."""
+
+        async def endpoint(request: Request) -> Response:
+            value = decode(await request.body()) if body else None
+            spoken = tabby if handler == self._openai_or_tabby and tabby.claims(value) else dialect
+            caller = door.admit(request, self._gateway, admin=admin)
+            if isinstance(caller, Refusal):
+                return refuse(spoken, caller, request)
+            if isinstance(value, Refusal):
+                return refuse(spoken, value, request)
+            return await handler(request, value, caller)
+
+        return endpoint
+
+    async def _openai_or_tabby(self, request: Request, body: JSON, caller: Caller) -> Response:
+        return await self._complete(tabby if tabby.claims(body) else openai)(request, body, caller)
+
+    def _complete(self, dialect: Any) -> Handler:
+        """The handler of completion requests in `dialect`."""
+        name = dialect.__name__.rpartition(".")[2]
+
+        async def handler(request: Request, body: JSON, caller: Caller) -> Response:
+            gateway = self._gateway
+            asked = dialect.parse(body)
+            if isinstance(asked, Refusal):
+                return refuse(dialect, asked, request)
+            ts_ms = door.time_ms(request, gateway.config)
+            arm = door.forced_arm(request, gateway)
+            for fault in (ts_ms, arm):
+                if isinstance(fault, Refusal):
+                    return refuse(dialect, fault, request)
+            who = door.identify(request, asked, caller, ts_ms)
+            if asked.kind is Kind.WARMUP:
+                # The client only wants the server awake: no engine, no record.
+                return reply(dialect, asked, gateway.silence(asked, who, ts_ms))
+            asked = self._intake.classified(name, asked, who)
+            found = await gateway.complete(
+                asked, who, dialect=name, ts_ms=ts_ms, gone=door.closed(request), arm=arm
+            )
+            if isinstance(found, Refusal):
+                return refuse(dialect, found, request)
+            self._intake.answered(name, asked, who, found, ts_ms)
+            return reply(dialect, asked, found)
+
+        return handler
+
+    async def _models(self, request: Request, body: JSON, caller: Caller) -> Response:
         gateway = self._gateway
-        asked = dialect.parse(body)
-        if isinstance(asked, Refusal):
-            return refuse(dialect, asked)
-        ts_ms = time_ms(request, gateway)
-        if isinstance(ts_ms, Refusal):
-            return refuse(dialect, ts_ms)
-        who = identify(request, asked, ts_ms)
-        arm = self._forced_arm(request)
-        if isinstance(arm, Refusal):
-            return refuse(dialect, arm)
-        found = await gateway.complete(asked, who, ts_ms=ts_ms, gone=closed(request), arm=arm)
-        if isinstance(found, Refusal):
-            return refuse(dialect, found)
-        return reply(dialect, asked, found)
+        config = gateway.config
+        limit = config.context_tokens + config.max_tokens
+        return json_reply(openai.models(gateway.plan.versions, gateway.created_s, limit, config.aliases))
 
-    def _forced_arm(self, request: Request) -> str | None | Refusal:
-        asked = request.headers.get("x-echo-arm") if self._gateway.config.trust_client else None
-        arms = self._gateway.plan.versions
-        if asked is not None and asked not in arms:
-            return Refusal(400, f"X-Echo-Arm must be one of {', '.join(arms)}, got {asked!r:.40}")
-        return asked
+    async def _tabby_health(self, request: Request, body: JSON, caller: Caller) -> Response:
+        versions = ", ".join(self._gateway.plan.versions.values())
+        return json_reply(tabby.health(versions, "cuda" if self._device == "cuda" else "cpu"))
 
+    async def _tabby_models(self, request: Request, body: JSON, caller: Caller) -> Response:
+        return json_reply(tabby.models(list(self._gateway.plan.versions.values())))
 
-def reply(dialect: Any, asked: Asked, found: Answered) -> Response:
-    """An answer in the dialect's shape, streamed if that was asked for.
+    async def _health(self, request: Request) -> Response:
+        """200 when every engine answers its health check within 5 s; 503 names those that do not."""
+        bad = await self._gateway.unhealthy()
+        if bad:
+            return refuse(
+                openai, Refusal(503, f"engines not ready: {', '.join(bad)}", "service_unavailable"), request
+            )
+        return json_reply({"status": "ok", "arms": dict(self._gateway.plan.versions)})
 
-    The answer is complete before its first byte leaves (post-processing needs all of it), so a stream is
-    one body in the stream's shape.
-    """
-    headers = {"x-request-id": found.request_id, "x-echo-arm": found.arm, "x-echo-model": found.model}
-    if not asked.stream:
-        return Response(orjson.dumps(dialect.answer(asked, found)), 200, headers, JSON_TYPE)
-    events = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in dialect.chunks(asked, found))
-    return Response(
-        events + b"data: [DONE]\n\n", 200, headers | {"cache-control": "no-cache"}, STREAM_TYPE
-    )
+    async def _metrics(self, request: Request) -> Response:
+        return Response(self._gateway.metrics.render(), media_type="text/plain; version=0.0.4")
 
 
-def refuse(dialect: Any, refusal: Refusal) -> Response:
-    """A refusal in the dialect's shape."""
-    body, kind = dialect.error(refusal)
-    return Response(body, refusal.status, media_type=kind or None)
+def _plain(body: Any) -> Handler:
+    async def handler(request: Request, _: JSON, caller: Caller) -> Response:
+        return json_reply(body)
+
+    return handler
 
 
-def identify(request: Request, asked: Asked, ts_ms: int) -> Identity:
-    """Who sent `request`."""
-    caller: Caller = request.scope.get("echo.caller") or Caller()
-    peer = request.client.host if request.client else "unknown"
-    named = request.scope.get("echo.named", {})
-    query = dict(request.query_params) | named
-    return identity(request.headers, query, asked, caller, peer, ts_ms)
+def _document(body: Any) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return json_reply(body)
+
+    return endpoint
 
 
-def time_ms(request: Request, gateway: Gateway) -> int | Refusal:
-    """When the request was sent, UTC milliseconds: now, or what a trusted client says."""
-    given = request.headers.get("x-echo-ts-ms") if gateway.config.trust_client else None
-    if given is None:
-        return time.time_ns() // 1_000_000
-    if not given.isascii() or not given.isdigit() or len(given) > 14:
-        return Refusal(400, f"X-Echo-Ts-Ms must be UTC milliseconds, got {given!r:.40}")
-    return int(given)
+def _static(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        return Response(content, media_type=kind)
 
-
-async def closed(request: Request) -> None:
-    """Done when the client has closed its connection; the body must have been read."""
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            return
-
-
-def decode(raw: bytes) -> JSON | Refusal:
-    """The JSON value in `raw`, or why there is none."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        return Refusal(400, f"the body is not valid JSON: {error}")
+    return endpoint

@@ -1,0 +1,132 @@
+"""Changing what is served while it is served: weights, models, and the kill switch.
+
+`PUT /v1/echo/arms` with `{"on": bool, "arms": {NAME: {"model": FOLDER, "weight": NUMBER}}}` replaces the plan
+as a whole; an arm without `model` keeps the one it has. A version that is new gets its engine first and a
+user only when that is healthy, so no request waits or is dropped; a version that no arm has any more keeps
+its engine until its last request is answered. A plan outlives the gateway's own crash, not the end of
+`echo-ray serve`, which begins with its configuration.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from echo_ray import models
+from echo_ray.dialects import openai
+from echo_ray.dialects.asked import JSON, Refusal
+from echo_ray.dialects.body import Body
+from echo_ray.errors import EchoError
+from echo_ray.serve.door import Caller
+from echo_ray.serve.engine import EngineSettings
+from echo_ray.serve.gateway import Gateway
+from echo_ray.serve.lanes import Lane, Plan, lane
+from echo_ray.serve.replies import json_reply, refuse
+
+MAX_ARMS = 16
+"""Arms of one plan (count)."""
+DRAIN_POLL_S = 0.1
+
+
+class Control:
+    """Handlers that show and change the plan. `start` and `stop` deploy and remove a version's engine."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        like: EngineSettings,
+        start: Callable[[EngineSettings], Any],
+        stop: Callable[[str], None],
+    ) -> None:
+        self._gateway = gateway
+        self._like = like
+        self._start, self._stop = start, stop
+        self._changing = asyncio.Lock()
+        self._draining: set[asyncio.Task[None]] = set()
+
+    async def show(self, request: Request, body: JSON, caller: Caller) -> Response:
+        """`GET /v1/echo/arms`."""
+        return json_reply(self._gateway.plan.plain())
+
+    async def change(self, request: Request, body: JSON, caller: Caller) -> Response:
+        """`PUT /v1/echo/arms`; answers with the new plan once every version of it can be asked."""
+        async with self._changing:
+            found = self._wanted(body)
+            if isinstance(found, Refusal):
+                return refuse(openai, found, request)
+            plan, new = found
+            try:
+                lanes = await asyncio.gather(*(asyncio.to_thread(self._open, item) for item in new))
+            except EchoError as error:
+                return refuse(openai, Refusal(503, str(error), "service_unavailable"), request)
+            gateway = self._gateway
+            gateway.lanes = gateway.lanes | {one.version: one for one in lanes}
+            gateway.plan = plan
+            gateway.remember(plan)
+            for version in set(gateway.lanes) - set(plan.versions.values()):
+                task = asyncio.create_task(self._drain(version))
+                self._draining.add(task)
+                task.add_done_callback(self._draining.discard)
+        return json_reply(plan.plain())
+
+    def _wanted(self, body: JSON) -> tuple[Plan, list[EngineSettings]] | Refusal:
+        """The plan that `body` asks for, and the engines that it needs and that do not run."""
+        given, now = Body(body), self._gateway.plan
+        asked = given.inner("arms")
+        on = given.flag("on") if "on" in given.fields else now.on
+        if given.fault is not None:
+            return given.fault
+        if len(asked) > MAX_ARMS:
+            return Refusal(400, f"arms must be at most {MAX_ARMS}, got {len(asked)}", param="arms")
+        versions, weights, folders = dict(now.versions), dict(now.weights), dict(now.models)
+        if asked:
+            versions, weights = {}, {}
+        for name, said in asked.items():
+            arm = Body(said)
+            weight = arm.number("weight", 0, 1e9)
+            model = arm.text("model")
+            if weight == 0:
+                arm.wrong("weight", "a number above 0; leave the arm out to end it")
+            if model is None and name not in now.versions:
+                arm.wrong("model", f"the folder of a model, because there is no arm {name} yet")
+            if arm.fault is not None:
+                return Refusal(400, f"arms.{name}.{arm.fault.message}", param="arms")
+            weights[name] = now.weights.get(name, 1.0) if weight is None else weight
+            version = _checked(Path(model), f"arms.{name}.model") if model else now.versions[name]
+            if isinstance(version, Refusal):
+                return version
+            versions[name] = version
+            if model:
+                folders[version] = str(Path(model).absolute())
+        used = set(versions.values())
+        plan = Plan(versions, weights, now.salt, on, {v: folders[v] for v in used if v in folders})
+        new = [
+            self._like.updated(model=Path(folders[version]), version=version)
+            for version in sorted(used - set(self._gateway.lanes))
+        ]
+        return plan, new
+
+    def _open(self, settings: EngineSettings) -> Lane:
+        return lane(settings, self._start(settings))
+
+    async def _drain(self, version: str) -> None:
+        """End the engine of a version that has left the plan, after its last answer."""
+        gateway = self._gateway
+        while gateway.running[version]:
+            await asyncio.sleep(DRAIN_POLL_S)
+        if version in gateway.plan.versions.values():
+            return  # it came back
+        gateway.lanes = {name: one for name, one in gateway.lanes.items() if name != version}
+        await asyncio.to_thread(self._stop, version)
+
+
+def _checked(folder: Path, key: str) -> str | Refusal:
+    """Version of the model in `folder`."""
+    try:
+        models.check(folder, key)
+        return models.version(folder)
+    except EchoError as error:
+        return Refusal(400, str(error), param="arms")
