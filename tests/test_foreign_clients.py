@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from echo_ray.log import continue_dev, foreign, source, tabby
-from echo_ray.log.continue_dev import without_header
+from echo_ray.dialects import tabby as tabby_dialect
+from echo_ray.dialects.templated import _REPOSITORY_END, without_header
+from echo_ray.log import foreign, source, tabby
 
 NOON = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1000)
 DAY = 86_400_000
@@ -230,7 +231,7 @@ def test_a_continue_line_is_a_request_and_its_fate(
         ("# Path: lib/other.py\n# def f():\n# \n#     pass\n# lib/m.py\nx", "x"),
         ("# Path: a.py\n# b\n# Path: c.py\n# d\n# lib/m.py\n# lib/m.py\nx", "# lib/m.py\nx"),
         ("+++++ lib/other.py \nbody\n\n+++++ lib/m.py\nx", "x"),
-        (f"<|repo_name|>p\n<|file_sep|>o.py\nbody\n<|file_sep|>lib/m.py{continue_dev._REPOSITORY_END}x", "x"),
+        (f"<|repo_name|>p\n<|file_sep|>o.py\nbody\n<|file_sep|>lib/m.py{_REPOSITORY_END}x", "x"),
         # not Continue's header, or not surely
         ("# lib/m.py\nx", "# lib/m.py\nx"),
         ("\n# other.py\nx", "\n# other.py\nx"),
@@ -263,4 +264,4 @@ def test_a_bad_continue_line_is_a_reason(changes: Any, reason: str, tmp_path: Pa
 
 
 def test_every_tabby_kind_is_known() -> None:
-    assert {"completion", "chat_completion", *tabby._EVENTS} == set(tabby.KINDS)
+    assert {"completion", "chat_completion", *tabby_dialect.EVENTS} == set(tabby.KINDS)

@@ -21,47 +21,20 @@ and accepted. Not covered: suggestions never shown or shown under half a second 
 suffix, which Continue records as a line end; level `noCode` (refused: it holds no text); other events.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
+from echo_ray.dialects.templated import without_header
 from echo_ray.log import source
 from echo_ray.log.source import Malformed, Record, Result
 from echo_ray.schema import EventType
 
 _DISMISSED_MS = 10_000
-_REPOSITORY_END = "<|system_separator_istruction_repository_level|>"
-"""What Continue puts between other files and the code for Qwen models (its spelling)."""
-_FILE_LINE = re.compile(r"(?:\A|\n\n)\+{5} (.+)\n")
-"""What begins a file in the form for Codestral models."""
-_COMMENTS = ("//", "#", "--", ";")
 
 
 def records(path: Path) -> Iterator[Result]:
     """Version-1 requests and events of one file."""
     return source.from_lines(path, _convert)
-
-
-def without_header(prefix: str, path: str) -> str:
-    """`prefix` without what Continue wrote before the code of the file `path`."""
-    if prefix.startswith("<|repo_name|>") and _REPOSITORY_END in prefix:
-        return prefix.split(_REPOSITORY_END, 1)[1]
-    for found in _FILE_LINE.finditer(prefix):
-        if _names(path, found[1]):
-            return prefix[found.end() :]
-    lines = prefix.split("\n")
-    plain = lines[0] == ""  # no snippets: an empty line, then the path
-    comment = lines[min(plain, len(lines) - 1)].split(" ", 1)[0]
-    for number, line in enumerate(lines[plain:-1], start=plain + 1):
-        if comment not in _COMMENTS or not line.startswith(comment + " "):
-            break
-        if _names(path, line[len(comment) + 1 :]):
-            snippets = any(above.startswith(comment + " Path: ") for above in lines[: number - 1])
-            return "\n".join(lines[number:]) if plain or snippets else prefix
-        if plain:
-            break
-    return prefix
 
 
 def _convert(line: Record, mark: str) -> Iterator[Record]:
@@ -103,8 +76,3 @@ def _convert(line: Record, mark: str) -> Iterator[Record]:
     elif data.get("accepted") is False:
         later_ms = shown_ms + _DISMISSED_MS
         yield source.event(request_id, later_ms, user, EventType.DISMISSED, visible_ms=_DISMISSED_MS)
-
-
-def _names(path: str, shown: str) -> bool:
-    """Whether `shown` is the end of `path`, as a header shows it (one or two parts)."""
-    return bool(shown) and f"/{unquote(path)}".replace("\\", "/").endswith("/" + shown.strip())

@@ -9,7 +9,7 @@ fields themselves; and, where the capture has them, `path` or `url`, `headers`, 
 | `input_prefix` + `prompt`, `input_suffix` | prefix, suffix |
 | `response`: an object, a list, a stream, or text | proposal (first choice); none: not delivered |
 | `n_predict` 0, or no text at all | kind `warmup` |
-| speculative requests, see `_Kinds` | kind `speculative` |
+| speculative requests, see `dialects.speculative` | kind `speculative` |
 | X-Echo headers, query, `/u/<user>/s/<session>/`, body, bearer token | user, session, file, as digests |
 
 Who names no user is `unknown`, and without a session it is the user's UTC day. These clients never name
@@ -25,6 +25,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from echo_ray.dialects.infill import complete
+from echo_ray.dialects.speculative import REAL_MS, Expected
 from echo_ray.log import exchange, source
 from echo_ray.log.source import Malformed, Record, Result
 from echo_ray.rng import digest
@@ -35,9 +37,6 @@ BODIES = ("body", "request", "json")
 ADDRESSES = ("path", "url", "request.url")
 """Where an exchange may say which endpoint was called."""
 
-_PREFIX_LINES, _SUFFIX_LINES = 256, 64
-_REAL_MS = 250
-_COMPARED_CHARS = 2000
 _REMEMBERED = 1 << 16
 
 
@@ -75,13 +74,10 @@ def records(path: Path) -> Iterator[Result]:
 
 
 class _Kinds:
-    """Tells real requests from what clients send ahead of the user.
+    """Tells real requests from what clients send ahead of the user, by the rules of `dialects.speculative`.
 
-    llama.vim gives real requests 250 ms and those on top of a suggestion it shows more: for a client that
-    sends both, that decides. For all others a request is speculative when its context is, white space
-    aside, an earlier one of the session plus a completion of it, with the same suffix: clients do not ask
-    in that state after an accept. Long contexts are compared by their last 2,000 characters, for a window
-    slides; the last 65,536 expectations are kept.
+    The whole capture is known, so a client counts as one that sends both limits from its first request on.
+    The last 65,536 expectations are kept.
     """
 
     def __init__(self, exchanges: Iterable[_Exchange]) -> None:
@@ -89,35 +85,27 @@ class _Kinds:
         for item in exchanges:
             limit = item.body.get("t_max_predict_ms")
             if limit is not None and item.body.get("n_predict") != 0:
-                seen[item.session, item.client].add(limit == _REAL_MS)
+                seen[item.session, item.client].add(limit == REAL_MS)
         self._timed = {client for client, kinds in seen.items() if len(kinds) == 2}
-        self._expected: dict[int, None] = {}
+        self._expected = Expected(_REMEMBERED, _REMEMBERED)
 
     def of(self, item: _Exchange, prefix: str, suffix: str) -> Kind:
         """Kind of the next request, which is remembered with its answers."""
         if item.body.get("n_predict") == 0 or not (prefix or suffix):
             return Kind.WARMUP
+        session = digest(item.session)
         if (item.session, item.client) in self._timed:
-            guessed = item.body.get("t_max_predict_ms") not in (None, _REAL_MS)
+            guessed = item.body.get("t_max_predict_ms") not in (None, REAL_MS)
         else:
-            guessed = self._key(item, prefix, suffix) in self._expected
-        line = suffix.split("\n", 1)[0]
-        for answer in filter(str.strip, item.answers):
-            self._expected[self._key(item, prefix + answer, suffix)] = None
-            # llama.vim puts the whole current line before the completion
-            self._expected[self._key(item, prefix + line + answer, suffix[len(line) :])] = None
-        while len(self._expected) > _REMEMBERED:
-            del self._expected[next(iter(self._expected))]
+            guessed = self._expected.holds(session, prefix, suffix)
+        self._expected.add(session, prefix, suffix, item.answers)
         return Kind.SPECULATIVE if guessed else Kind.AUTOMATIC
-
-    @staticmethod
-    def _key(item: _Exchange, context: str, suffix: str) -> int:
-        return digest(item.session, "".join(context.split())[-_COMPARED_CHARS:], suffix)
 
 
 def _request(item: _Exchange, kinds: _Kinds) -> Record:
     prefix = source.text(item.body, "input_prefix") + source.text(item.body, "prompt", "")
     suffix = source.text(item.body, "input_suffix", "")
+    starts, ends = complete(prefix, suffix)
     return source.request(
         item.request_id,
         item.ts_ms,
@@ -128,8 +116,8 @@ def _request(item: _Exchange, kinds: _Kinds) -> Record:
         suffix,
         kinds.of(item, prefix, suffix),
         language=item.language,
-        prefix_complete=prefix.count("\n") < _PREFIX_LINES,
-        suffix_complete=suffix.count("\n") < _SUFFIX_LINES,
+        prefix_complete=starts,
+        suffix_complete=ends,
         delivered=bool(item.answers),
         proposal=item.answers[0] if item.answers else None,
         model=source.maybe_text(item.body, "model"),

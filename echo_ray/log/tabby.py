@@ -16,31 +16,18 @@ the prompt's fill-in-the-middle markers; what the server put before the code the
 Not covered: chat events (refused by name), events about a choice that is not the first.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from echo_ray.dialects.tabby import EVENTS, complete
+from echo_ray.dialects.templated import split
 from echo_ray.log import source
 from echo_ray.log.source import Malformed, Record, Result
 from echo_ray.schema import EventType
 
 KINDS = ("completion", "view", "select", "dismiss", "chat_completion")
 """What a line can tell about."""
-
-_EVENTS = {"view": EventType.SHOWN, "select": EventType.ACCEPTED, "dismiss": EventType.DISMISSED}
-_WINDOW_LINES = 20
-"""Lines before the cursor (its own included) and after it that the agent sends unless told otherwise."""
-_MARKERS = [
-    re.compile(pattern, re.DOTALL)
-    for pattern in (
-        r"<\|fim_prefix\|>(?P<prefix>.*)<\|fim_suffix\|>(?P<suffix>.*)<\|fim_middle\|>",
-        r"<fim_prefix>(?P<prefix>.*)<fim_suffix>(?P<suffix>.*)<fim_middle>",
-        r"<\uff5cfim\u2581begin\uff5c>(?P<prefix>.*)<\uff5cfim\u2581hole\uff5c>(?P<suffix>.*)<\uff5cfim\u2581end\uff5c>",
-        r"<PRE> ?(?P<prefix>.*?) ?<SUF>(?P<suffix>.*?) ?<MID>",
-        r"\[SUFFIX\](?P<suffix>.*?)\[PREFIX\](?P<prefix>.*)",
-    )
-]
 
 
 def records(path: Path) -> Iterator[Result]:
@@ -62,7 +49,7 @@ def _convert(line: Record, mark: str) -> Iterator[Record]:
     if kind == "completion":
         yield _request(body, ts_ms, user)
         return
-    fate = _EVENTS[kind]
+    fate = EVENTS[kind]
     if kind == "select" and body.get("kind") is not None:
         fate = EventType.PARTIALLY_ACCEPTED
     elapsed = source.maybe_int(body, "elapsed")
@@ -76,6 +63,7 @@ def _request(body: Record, ts_ms: int, user: str) -> Record:
         segments = _from_prompt(source.text(body, "prompt"))
     segments = source.mapping(segments, "field segments")
     prefix, suffix = source.text(segments, "prefix"), source.text(segments, "suffix", "")
+    starts, ends = (False, False) if body.get("segments") is None else complete(prefix, suffix)
     path, git_url = source.maybe_text(segments, "filepath"), source.text(segments, "git_url", "")
     return source.request(
         source.text(body, "completion_id"),
@@ -86,8 +74,8 @@ def _request(body: Record, ts_ms: int, user: str) -> Record:
         prefix,
         suffix,
         language=language,
-        prefix_complete=prefix.count("\n") < _WINDOW_LINES - 1 and body.get("segments") is not None,
-        suffix_complete=suffix.count("\n") < _WINDOW_LINES and body.get("segments") is not None,
+        prefix_complete=starts,
+        suffix_complete=ends,
         delivered=True,
         proposal=_proposal(body.get("choices")),
         client=source.maybe_text(body, "user_agent"),
@@ -105,8 +93,7 @@ def _proposal(choices: Any) -> str:
 
 
 def _from_prompt(prompt: str) -> dict[str, str]:
-    for marker in _MARKERS:
-        found = marker.fullmatch(prompt)
-        if found is not None:
-            return found.groupdict()
-    return {"prefix": prompt}
+    parts = split(prompt)
+    if parts is None:
+        return {"prefix": prompt}
+    return {"prefix": parts.before + parts.prefix, "suffix": parts.suffix}
