@@ -114,6 +114,13 @@ VERBS = {
             "remove": ("models.version",),
         },
     ),
+    "keys": Verb(
+        "jobs.keys:run",
+        ("keys",),
+        "API keys of the service: list, add, revoke",
+        words=("keys.action",),
+        after={"list": (), "add": ("keys.name", "keys.tenant"), "revoke": ("keys.name",)},
+    ),
     "experiment": Verb(
         "jobs.experiment:experiment",
         ("experiment", "simulate", "serve", "cluster"),

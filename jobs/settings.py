@@ -20,6 +20,7 @@ from echo_ray.stages.surprisal import PerplexityConfig
 from echo_ray.stages.verify import VerifyConfig
 from echo_ray.train.config import TrainConfig
 from jobs.evaluate_config import EvaluateConfig
+from jobs.keys_config import KeysConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
 from jobs.models_config import ModelsConfig
 from jobs.search_config import SearchConfig
@@ -138,6 +139,7 @@ class RunConfig(Config):
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     models: ModelsConfig = ModelsConfig()
+    keys: KeysConfig = KeysConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     pretrain: PretrainConfig = PretrainConfig()
     compare: CompareConfig = CompareConfig()

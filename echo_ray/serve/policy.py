@@ -1,44 +1,90 @@
 """From the model's raw text to the proposal that a client sees (the paper's C1). Pure and small.
 
-In order: cut at the first stop string or leaked sentinel, drop a last line that the token limit cut,
-cut what repeats the text after the cursor, drop trailing white space where the line ends, and turn white
-space alone into silence (`""`). `confidence` tells how sure the model is, for services that stay silent
-when it is not. Not covered: code that legitimately contains a sentinel as text: its completion ends there.
+In order: cut at the first stop string or leaked sentinel, drop a last line that the token limit cut, fit the
+indentation to the document (`margins`), cut where the text has caught up with the suffix and where the cursor's
+block ends (`shape`), cut what repeats the text after the cursor and brackets that fit nowhere, be silent where
+the lines above are merely said again, drop trailing white space where the line ends, and turn white space alone
+into silence (`""`). `confidence` tells how sure the model is, for services that stay silent when it is not.
+
+Not covered: code that legitimately contains a sentinel as text: its completion ends there.
 """
 
 import math
-import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from echo_ray.prompts import LEAKS
+from echo_ray.serve import margins, shape
 
 SENTINELS = LEAKS
 """Control tokens of the families in `prompts`; as text they mean that the model has left its answer."""
+
+MAX_LINES = 16
+"""Lines of a proposal at most, where nothing else is said (count)."""
 
 MIN_WORDS_CHARS = 2
 """Shortest repetition with a letter or digit in it that is cut; a single `x` repeats by chance."""
 
 WINDOW_CHARS = 2000
-"""How far around the cursor brackets are counted."""
-
-_BRACKETS = re.compile(r"[()\[\]{}]")
-_CLOSES = {")": "(", "]": "[", "}": "{"}
+"""How far around the cursor brackets are counted for `overlap`."""
 
 
-def proposal(raw: str, prefix: str, suffix: str, stop: Sequence[str] = (), finished: bool = True) -> str:
-    """What to show for the model's `raw` text between `prefix` and `suffix`; `""` is silence.
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What to show, and what was wrong with what the model said."""
 
-    `finished` is false when the model ran into the token limit: then its last line is cut wherever the
-    limit fell, and goes if complete lines stand before it.
+    text: str
+    """`""` is silence."""
+    leaked: bool
+    """The model wrote a control token as text."""
+    cut: str | None
+    """What decided where the text ends: `stop`, `sentinel`, `limit` (of tokens), `caught_up` (with the suffix),
+    `unit`, `lines`, `overlap`, `brackets` or `repeat` (of the lines above); None for the model itself."""
+
+
+def refine(
+    raw: str,
+    prefix: str,
+    suffix: str,
+    stop: Sequence[str] = (),
+    finished: bool = True,
+    max_lines: int = MAX_LINES,
+) -> Proposal:
+    """What to show for the model's `raw` text between `prefix` and `suffix`.
+
+    `finished` is false when the model ran into the token limit: then its last line is cut wherever the limit
+    fell, and goes if complete lines stand before it.
     """
-    text = _cut_at_first(raw, (*stop, *SENTINELS))
+    cut: str | None = None
+
+    def shorter(kept: str, reason: str) -> str:
+        nonlocal cut
+        if kept != text:
+            cut = reason
+        return kept
+
+    text = raw
+    text = shorter(_cut_at_first(text, stop), "stop")
+    text = shorter(_cut_at_first(text, SENTINELS), "sentinel")
     if not finished and text == raw and text.rpartition("\n")[0].strip():
-        text = text.rpartition("\n")[0]
-    text = text[: len(text) - overlap(text, prefix, suffix)]
+        text = shorter(text.rpartition("\n")[0], "limit")
+    text = margins.fitted(text, prefix, suffix)
+    text = shorter(shape.caught_up(text, prefix, suffix), "caught_up")
+    text = shorter(shape.unit(text, prefix), "unit")
+    text = shorter(shape.first_lines(text, max_lines), "lines")
+    text = shorter(text[: len(text) - overlap(text, prefix, suffix)], "overlap")
+    text = shorter(shape.closed(text, prefix, suffix), "brackets")
+    if shape.repeats_above(text, prefix):
+        text = shorter("", "repeat")
     # Before code on the same line, trailing white space is part of the answer ("import os\n|import sys").
     if not text.strip() or not suffix.split("\n", 1)[0].strip():
         text = text.rstrip()
-    return text
+    return Proposal(text, any(mark in raw for mark in SENTINELS), cut)
+
+
+def proposal(raw: str, prefix: str, suffix: str, stop: Sequence[str] = (), finished: bool = True) -> str:
+    """The text alone of what `refine` makes."""
+    return refine(raw, prefix, suffix, stop, finished).text
 
 
 def confidence(text: str, log_probs: Sequence[tuple[int, float]]) -> float:
@@ -68,7 +114,7 @@ def overlap(text: str, prefix: str, suffix: str) -> int:
             if _inside_word(kept, shared) or _inside_word(shared, suffix[size:]):
                 continue
             before, after = prefix[-WINDOW_CHARS:], suffix[:WINDOW_CHARS]
-            gain = _unmatched(before + candidate + after) - _unmatched(before + kept + after)
+            gain = shape.unmatched(before + candidate + after) - shape.unmatched(before + kept + after)
             words = any(map(str.isalnum, shared)) and len(shared.strip()) >= MIN_WORDS_CHARS
             if gain > 0 or (gain == 0 and words):
                 return len(text) - len(kept)
@@ -81,20 +127,6 @@ def _inside_word(left: str, right: str) -> bool:
 
 def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
-
-
-def _unmatched(text: str) -> int:
-    """Brackets in `text` without a partner."""
-    opened: list[str] = []
-    lonely = 0
-    for bracket in _BRACKETS.findall(text):
-        if bracket not in _CLOSES:
-            opened.append(bracket)
-        elif opened and opened[-1] == _CLOSES[bracket]:
-            opened.pop()
-        else:
-            lonely += 1
-    return lonely + len(opened)
 
 
 def _cut_at_first(text: str, marks: Sequence[str]) -> str:
