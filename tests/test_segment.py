@@ -98,7 +98,7 @@ def test_a_failed_write_reaches_the_caller(tmp_path):
     with pytest.raises(ServeError, match="cannot be written"):
         writer.flush()
     with pytest.raises(ServeError, match="cannot be written"):
-        writer.append({"n": 2})
+        writer.append({"n": 2}, must=True)
     with pytest.raises(ServeError, match="cannot be written"):
         writer.close()
 

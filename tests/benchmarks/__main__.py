@@ -31,7 +31,7 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
 
         yield from shape.figures(arguments[1:])
         return
-    from tests.benchmarks import cores, mining, refinery, simulation, store, training, verdicts
+    from tests.benchmarks import cores, mining, refinery, simulation, store, training, verdicts, writer
 
     every = {
         "mining": mining.figures,
@@ -41,6 +41,7 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
         "refinery": refinery.figures,
         "verdicts": verdicts.figures,
         "training": training.figures,
+        "writer": writer.figures,
     }
     for name in arguments or every:
         yield from every[name]()
