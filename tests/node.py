@@ -1,0 +1,97 @@
+"""Programs of the JavaScript world for tests: a browser, and completion clients run unmodified.
+
+Their packages are pinned in `tests/clients/package-lock.json` and installed once, by `npm ci
+--ignore-scripts`, into the user's cache. A test that needs a program which is not there is skipped with the
+name of the Debian package that brings it; everything else that goes wrong is an error.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CLIENTS = Path(__file__).parent / "clients"
+LIMIT_S = 300
+
+
+def program(name: str, package: str) -> str:
+    """Path of a program; skips the test where it is missing."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is missing: apt-get install {package}")
+    return found
+
+
+def environment(home: Path | None = None) -> dict[str, str]:
+    """For client programs: local addresses go past any proxy; `home` is a fresh home directory."""
+    local = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    return dict(os.environ) | local | ({"HOME": str(home)} if home else {})
+
+
+def installed(project: Path = CLIENTS) -> Path:
+    """The folder of `project` or of the cache with its `node_modules`, installed if need be."""
+    node, npm = program("node", "nodejs"), program("npm", "npm")
+    if (project / "node_modules").is_dir():
+        return project
+    version = subprocess.run([node, "--version"], capture_output=True, check=True).stdout
+    lock = (project / "package-lock.json").read_bytes()
+    mark = hashlib.blake2b(lock + version, digest_size=8).hexdigest()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "echo_ray" / "node"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / f"{project.name}-{mark}"
+    with (cache / f"{folder.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not folder.is_dir():
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                for name in ("package.json", "package-lock.json"):
+                    shutil.copy(project / name, scratch)
+                command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+                _run(command, cwd=Path(scratch))
+                made = Path(scratch) / "made"
+                made.mkdir()
+                for name in ("package.json", "package-lock.json", "node_modules"):
+                    (Path(scratch) / name).rename(made / name)
+                made.rename(folder)
+    return folder
+
+
+def script(name: str, asked: Any, home: Path | None = None) -> Any:
+    """What `tests/clients/NAME` prints, as JSON; it is given `asked` as JSON on its standard input."""
+    source = (CLIENTS / name).read_text(encoding="utf-8")
+    # A module from the command line finds packages from the current folder on.
+    command = [program("node", "nodejs"), "--input-type=module", "--eval", source]
+    return json.loads(_run(command, installed(), json.dumps(asked), environment(home)))
+
+
+def browse(
+    url: str, folder: Path, steps: list[list[Any]], **settings: Any
+) -> tuple[list[Any], list[str], list[str]]:
+    """(result per step, console messages, addresses asked) of headless Chromium at `url`.
+
+    `steps`: see `tests/clients/browse.mjs`; `settings`: `viewport`, `scheme`. Each step waits until what it
+    names is there. The browser's profile is a new folder under `folder`.
+    """
+    profile = tempfile.mkdtemp(prefix="profile-", dir=folder)
+    chromium = program("chromium", "chromium")
+    found = script(
+        "browse.mjs", {"url": url, "chromium": chromium, "profile": profile, "steps": steps, **settings}
+    )
+    return found["results"], found["console"], found["requests"]
+
+
+def _run(
+    command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None
+) -> str:
+    done = subprocess.run(
+        command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr[-4000:]}")
+    return done.stdout
