@@ -89,7 +89,7 @@ _KEY_BODY = re.compile(r"[A-Za-z0-9+/]{20,}|-----END")
 
 def scan(text: str) -> list[Found]:
     """Credentials in `text`, in order of position. Never raises, whatever the text."""
-    found = _scan_formats(text)
+    found = scan_formats(text)
     if suspicious(text):
         for offset, line in _pieces(text):
             if suspicious(line):
@@ -131,7 +131,9 @@ def _inside_key(prefix: str) -> bool:
     return begin >= 0 and "-----BEGIN " in prefix[max(0, begin - 30) : begin]
 
 
-def _scan_formats(text: str) -> list[tuple[str, int, int]]:
+def scan_formats(text: str) -> list[tuple[str, int, int]]:
+    """(kind, start, stop) of what Kingfisher finds in a whole text: the part of `scan` that may look at several
+    lines together, and takes microseconds."""
     # A lone surrogate cannot be encoded; "?" takes its place, so characters still correspond.
     data = text.encode("utf-8", "replace")
     found = []
