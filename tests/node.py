@@ -86,9 +86,7 @@ def browse(
     return found["results"], found["console"], found["requests"]
 
 
-def _run(
-    command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None
-) -> str:
+def _run(command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )

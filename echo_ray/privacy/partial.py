@@ -65,8 +65,14 @@ _ASSIGNED = (
     r"\w{0,40}['\"`]?\]?\s{0,20}(?:[:=!]?={1,2}>?|:(?:\s{0,4}[\w\[\]<>|?.]{1,40}\s{0,4}=)?|,|\()\s{0,20}"
 )
 _QUOTED = r"(?:[a-z@$]{0,2})(?P<quote>['\"`]|\\['\"])(?P<value>(?:(?!(?P=quote))[^\s])*)"
-_STRONG_VALUE = re.compile(rf"(?i:{_STRONG}){_ASSIGNED}{_QUOTED}")
-_WEAK_VALUE = re.compile(rf"(?i:{_WEAK}){_ASSIGNED}{_QUOTED}")
+_CLOSED = r"(?=(?P=quote)|\Z)"
+_STRONG_VALUE = re.compile(rf"(?i:{_STRONG}){_ASSIGNED}{_QUOTED}{_CLOSED}")
+_WEAK_VALUE = re.compile(rf"(?i:{_WEAK}){_ASSIGNED}{_QUOTED}{_CLOSED}")
+_PHRASE = re.compile(
+    r"(?i:pass(?:word|wd|phrase|code)|pwd|secret(?:[-_]?key)?)['\"`]?\]?\s{0,20}(?::\s{0,4}\w{1,40}\s{0,4})?=\s{0,20}"
+    r"(?P<quote>['\"`])(?P<value>(?:(?!(?P=quote)).)+)"
+)
+"""A whole text given to a name that ends in "password": passphrases have spaces."""
 _PLAIN_VALUE = re.compile(
     rf"(?i:^[\w\s.$:-]{{0,60}}?(?:{_STRONG}|{_WEAK})\w{{0,40}})(?:\s{{0,4}}[:=]\s{{0,4}}|\s)(?P<value>[^\s'\"`]+)"
 )
@@ -118,6 +124,9 @@ def spans(line: str, plain: bool) -> Iterator[tuple[int, int]]:
     """
     for match in _STRONG_VALUE.finditer(line):
         if _telling(match["value"], 1):
+            yield match.span("value")
+    for match in _PHRASE.finditer(line):
+        if _telling(match["value"].strip(), 1):
             yield match.span("value")
     for match in _WEAK_VALUE.finditer(line):
         if _telling(match["value"], 8) and _MIXED.match(match["value"]):

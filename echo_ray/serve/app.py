@@ -7,10 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import echo_ray
+from echo_ray.access.keys import KeyRing
+from echo_ray.errors import ServeError
+from echo_ray.log.segment import SegmentWriter
+from echo_ray.privacy.pseudonyms import key_path, load_key
+from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
+from echo_ray.serve.control import Control
 from echo_ray.serve.engine import EngineSettings, application_name, deployment
 from echo_ray.serve.gateway import Gateway
+from echo_ray.serve.guard import Bounds, Guard, allowed_hosts
 from echo_ray.serve.lanes import Plan, lane
+from echo_ray.serve.records import Preparing
+from echo_ray.serve.replies import render
+from echo_ray.serve.who import routed
 
 GATEWAY = "echo-ray"
 """Name of the gateway's application."""
@@ -22,13 +32,34 @@ class Front:
     """
 
     def __init__(self, config: ServeConfig, plan: Plan, settings: list[EngineSettings]) -> None:
-        lanes = {item.version: lane(item, _handle(item.version)) for item in settings}
-        self._gateway = Gateway(config, plan, lanes)
+        # A replica that took over from one that crashed goes on with the plan of then.
+        plan = recall.recalled(config) or plan
+        settings = [
+            settings[0].updated(model=Path(folder), version=version) for version, folder in plan.models.items()
+        ]
+        self._settings = settings
+        lanes = {item.version: lane(item, handle(item.version)) for item in settings}
+        key = load_key(key_path(config.privacy.key_file, config.resolved_log_dir))
+        preparing = Preparing(config.privacy, key)
+        writer = SegmentWriter(
+            config.resolved_log_dir, config.flush_ms, prepare=preparing, isolate=config.privacy.redact
+        )
+        keys = KeyRing(config.keys_file) if config.keys_file else None
+        self._gateway = Gateway(config, plan, lanes, writer, preparing, keys)
 
-    def __serve_build_asgi_app__(self) -> Any:  # noqa: PLW3201 - Ray Serve's name
-        from echo_ray.serve.routes import application
+    def __serve_build_asgi_app__(self) -> Any:
+        """Ray Serve asks for the application once the replica is made."""
+        from echo_ray.serve.routes import Routes
 
-        return application(self._gateway)
+        gateway, config = self._gateway, self._gateway.config
+        control = Control(gateway, self._settings[0], start_engine, stop_engine)
+        routes = Routes(gateway, control, "cuda" if self._settings[0].gpu else "cpu")
+        bounds = Bounds(
+            max_body_bytes=int(config.max_body_mb * 2**20),
+            body_timeout_s=config.body_timeout_s,
+            hosts=allowed_hosts(config.host, config.hosts),
+        )
+        return Named(Guard(routes.application(), bounds, render, gateway.metrics.refused))
 
     def flush(self) -> None:
         """Return when all records so far are on disk."""
@@ -39,6 +70,21 @@ class Front:
         gateway = getattr(self, "_gateway", None)
         if gateway is not None:
             gateway.close()
+
+
+class Named:
+    """ASGI middleware that takes the user and session off the path (`/u/<user>/s/<session>/...`)."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Pass the request on under its own path."""
+        if scope["type"] == "http":
+            path, named = routed(scope["path"])
+            if named:
+                scope = {**scope, "path": path, "raw_path": path.encode(), "echo.named": named}
+        await self._app(scope, receive, send)
 
 
 def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings]) -> list[Any]:
@@ -59,7 +105,7 @@ def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings]) -> 
     ).bind(config, plan, settings)
     return [
         *(engine_target(item) for item in settings),
-        serve.RunTarget(target=front, name=GATEWAY, route_prefix="/"),
+        serve.RunTarget(front, name=GATEWAY, route_prefix="/"),
     ]
 
 
@@ -67,12 +113,30 @@ def engine_target(settings: EngineSettings) -> Any:
     """The application of one version's engine, reachable by handle only; needs Ray."""
     from ray import serve
 
-    return serve.RunTarget(
-        target=deployment(settings), name=application_name(settings.version), route_prefix=None
-    )
+    return serve.RunTarget(deployment(settings), name=application_name(settings.version), route_prefix=None)
 
 
-def _handle(version: str) -> Any:
+def start_engine(settings: EngineSettings) -> Any:
+    """Handle of a new version's engine, once it is healthy. Raises ServeError when it does not become so."""
+    from ray import serve
+
+    try:
+        serve.run(deployment(settings), name=application_name(settings.version), route_prefix=None)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ServeError(f"the engine of {settings.version} could not be started: {reason[-300:]}") from error
+    return handle(settings.version)
+
+
+def stop_engine(version: str) -> None:
+    """End a version's engine."""
+    from ray import serve
+
+    serve.delete(application_name(version))
+
+
+def handle(version: str) -> Any:
+    """Handle of a version's engine."""
     from ray import serve
 
     return serve.get_deployment_handle("engine", application_name(version))

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from echo_ray.config import Config
+from echo_ray.privacy.config import PrivacyConfig
 
 DEFAULT_ARM = "base"
 """Name of the only arm when `serve.arms` is empty."""
@@ -47,10 +48,30 @@ class ServeConfig(Config):
     silence_below: float = Field(0.0, ge=0, lt=1)
     """Stay silent when the geometric mean of the token probabilities up to the end of the first line is below
     this; 0 shows everything. A higher value shows less and is accepted more often: watch generation rate."""
+    cache_s: float = Field(30.0, ge=0)
+    """Answer a repeated question, and one along which the user types what was proposed, without the engine
+    for this long (seconds); 0 always asks the engine."""
     deadline_s: float = Field(10.0, gt=0)
     """An answer that takes longer is abandoned with HTTP status 504 (seconds)."""
     trust_client: bool = False
     """Honour `X-Echo-Arm` and `X-Echo-Ts-Ms`; for simulation and replay only, never for real users."""
+    privacy: PrivacyConfig = PrivacyConfig()
+    """What of a request may reach the disk: `serve.privacy.collect=no_code`, for instance."""
+    keys_file: Path | None = None
+    """API keys (`echo-ray keys add`); none lets everybody in who can reach the address."""
+    rate_per_s: float = Field(0.0, ge=0)
+    """Requests that one API key, or one address without a key, may send in the long run (per second); 0 sets
+    no limit. A key may have a limit of its own."""
+    burst: int = Field(60, ge=1)
+    """Requests that may come at once beyond `rate_per_s` (count)."""
+    max_body_mb: float = Field(4.0, gt=0)
+    """Longest body of a request (MiB)."""
+    body_timeout_s: float = Field(10.0, gt=0)
+    """Longest time that a body may take to arrive (seconds)."""
+    hosts: list[str] = Field(default_factory=list)
+    """Names under which browsers and clients may address the service, beside the usual ones of this machine."""
+    aliases: list[str] = Field(default_factory=list)
+    """Further model names to list; some clients choose their prompt template by the name."""
     cpus: int = Field(1, ge=1)
     """Compute threads of each engine on a machine without a GPU (count). Engines share the cores: more
     threads than free cores wait for each other at every token; raise it for large models only."""

@@ -20,6 +20,7 @@ from echo_ray.dialects import openai
 from echo_ray.dialects.asked import JSON, Refusal
 from echo_ray.dialects.body import Body
 from echo_ray.errors import EchoError
+from echo_ray.serve import recall
 from echo_ray.serve.door import Caller
 from echo_ray.serve.engine import EngineSettings
 from echo_ray.serve.gateway import Gateway
@@ -65,7 +66,7 @@ class Control:
             gateway = self._gateway
             gateway.lanes = gateway.lanes | {one.version: one for one in lanes}
             gateway.plan = plan
-            gateway.remember(plan)
+            recall.keep(gateway.config, plan)
             for version in set(gateway.lanes) - set(plan.versions.values()):
                 task = asyncio.create_task(self._drain(version))
                 self._draining.add(task)

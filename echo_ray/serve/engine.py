@@ -96,7 +96,9 @@ class Engine:
         holds, is an `Answer` with an error; a dead engine raises.
         """
         if asked.version != self._settings.version:
-            return Answer(error=f"this engine holds {self._settings.version}, not {asked.version}", status=409)
+            return Answer(
+                error=f"this engine holds {self._settings.version}, not {asked.version}", status=409
+            )
         request = self._request(
             model=self._settings.version,
             prompt=asked.tokens,

@@ -21,7 +21,6 @@ from echo_ray.access.limits import RateLimits
 from echo_ray.dialects.asked import Answered, Asked, Refusal, Usage
 from echo_ray.errors import ServeError
 from echo_ray.log.segment import SegmentWriter
-from echo_ray.privacy.collect import Collector
 from echo_ray.schema import EventType
 from echo_ray.serve import policy, records
 from echo_ray.serve.cache import AnswerCache, Hit, Reply, question
@@ -29,7 +28,7 @@ from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import Answer
 from echo_ray.serve.lanes import Lane, Plan
 from echo_ray.serve.metrics import Labels, ServeMetrics
-from echo_ray.serve.records import Entry
+from echo_ray.serve.records import Entry, Preparing
 from echo_ray.serve.who import Identity
 
 log = logging.getLogger("ray.serve")  # reaches the replica's log file
@@ -71,7 +70,7 @@ class Gateway:
         plan: Plan,
         lanes: dict[str, Lane],
         writer: SegmentWriter,
-        collector: Collector,
+        preparing: Preparing,
         keys: KeyRing | None = None,
     ) -> None:
         self.config = config
@@ -91,7 +90,7 @@ class Gateway:
         """Requests that a version is answering now; what drains a version that has left the plan."""
         self.watch: Callable[[Entry, str], None] = lambda entry, session: None
         """Told of every record and the session it is of."""
-        self._collector = collector
+        self._preparing = preparing
         self._cache: AnswerCache[Told] = AnswerCache(_refit, ttl_s=config.cache_s)
         self._labels: dict[str, Labels] = {}
 
@@ -110,7 +109,7 @@ class Gateway:
         """
         started = time.perf_counter()
         plan = self.plan
-        arm = plan.arm(who.user) if arm is None else arm
+        arm = self._arm(who) if arm is None else arm
         lane = self.lanes[plan.versions[arm]]
         labels = Labels(lane.version, arm, who.language, dialect)
         self.metrics.requested(labels)
@@ -165,12 +164,12 @@ class Gateway:
 
     def silence(self, asked: Asked, who: Identity, ts_ms: int) -> Answered:
         """An answer without text that no engine was asked for and no record is kept of."""
-        arm = self.plan.arm(who.user)
+        arm = self._arm(who)
         return self._silent(f"cmpl-{uuid.uuid4().hex}", self.plan.versions[arm], arm, asked, ts_ms)
 
     def snapshot(self, asked: Asked, who: Identity, ts_ms: int) -> None:
         """Log a document as an editor sent it between two requests."""
-        arm = self.plan.arm(who.user)
+        arm = self._arm(who)
         entry = records.request_record(
             who,
             request_id=f"snap-{uuid.uuid4().hex}",
@@ -204,7 +203,7 @@ class Gateway:
 
     def collected(self, entry: Entry) -> dict[str, Any] | None:
         """`entry` as it is written, None when it is not."""
-        return self._collector(entry)
+        return self._preparing(entry)
 
     async def unhealthy(self) -> list[str]:
         """Arms whose engine does not answer its health check within 5 s."""
@@ -217,6 +216,10 @@ class Gateway:
     def close(self) -> None:
         """Flush and close the log."""
         self.writer.close()
+
+    def _arm(self, who: Identity) -> str:
+        # By the name that the log has, so that an analysis can check the assignment.
+        return self.plan.arm(self._preparing.collector.pseudonym(who.user))
 
     def _append(self, entry: Entry, session: str) -> None:
         self.writer.append(entry)
@@ -265,9 +268,7 @@ class Gateway:
                 answer: Answer = await call
         except TimeoutError:
             call.cancel()
-            raise Refused(
-                Refusal(504, f"no answer within {self.config.deadline_s:g} s", "timeout")
-            ) from None
+            raise Refused(Refusal(504, f"no answer within {self.config.deadline_s:g} s", "timeout")) from None
         except asyncio.CancelledError:
             call.cancel()
             raise

@@ -115,8 +115,12 @@ class Intake:
                 del self._watched[next(iter(self._watched))]
             self._watched[name] = deque(maxlen=WATCHED_RECORDS)
         records = list(self._watched[name])
-        newest = [record | {"prefix": record["prefix"][-400:], "suffix": record["suffix"][:400]}
-                  if record["record"] == "request" else record for record in records[-50:]]
+        newest = [
+            record | {"prefix": record["prefix"][-400:], "suffix": record["suffix"][:400]}
+            if record["record"] == "request"
+            else record
+            for record in records[-50:]
+        ]
         return json_reply(
             {
                 "records": newest,
@@ -141,4 +145,3 @@ class Intake:
         except (ServeError, TimeoutError):
             return refuse(dialect, Refusal(503, UNWRITTEN, "service_unavailable"), request)
         return Response(b"" if said is None else orjson.dumps(said), media_type="application/json")
-

@@ -89,6 +89,3 @@ class Plan:
                 for name, version in self.versions.items()
             },
         }
-
-
-

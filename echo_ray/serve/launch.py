@@ -19,6 +19,7 @@ from typing import Any
 
 from echo_ray import models
 from echo_ray.errors import ConfigError, ServeError
+from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import EngineSettings
 from echo_ray.serve.lanes import Plan
@@ -95,6 +96,7 @@ def start(config: ServeConfig, progress: Progress | None = None) -> Service:
         salt=config.salt,
         models={version: str(folder) for folder, version in resolved.values()},
     )
+    recall.forget(config)
     quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
     try:
         serve.start(http_options=HTTPOptions(host=config.host, port=config.port), logging_config=quiet)

@@ -1,10 +1,12 @@
-"""Request records of the data contract, as the service makes them. Pure.
+"""Request records of the data contract, as the service makes them, and what may be written of them. Pure.
 
 Events are made by the dialects that carry them.
 """
 
 from typing import Any, NamedTuple
 
+from echo_ray.privacy.collect import Collector
+from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.schema import REQUEST_DEFAULTS, Kind
 from echo_ray.serve.who import Identity
 
@@ -54,3 +56,18 @@ def request_record(
         "client": who.client,
     }
     return Entry(record, who.tenant, who.repository)
+
+
+class Preparing:
+    """What the log's writer does to every entry before it is written; pickles, for the writer's process."""
+
+    def __init__(self, config: PrivacyConfig, key: bytes) -> None:
+        self._settings = config, key
+        self.collector = Collector(config, key)
+
+    def __call__(self, entry: Entry) -> dict[str, Any] | None:
+        """The record to write, None for none."""
+        return self.collector.record(entry.record, entry.tenant, None, entry.repository)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Preparing, self._settings

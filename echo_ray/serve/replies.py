@@ -6,7 +6,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from echo_ray.dialects import infill
+from echo_ray.dialects import infill, mistral, openai, tabby
 from echo_ray.dialects.asked import Answered, Asked, Refusal
 
 JSON_TYPE = "application/json"
@@ -38,3 +38,12 @@ def refuse(dialect: Any, refusal: Refusal, request: Request) -> Response:
 def json_reply(body: Any) -> Response:
     """`body` as compact JSON (llama.vim reads no other)."""
     return Response(orjson.dumps(body), media_type=JSON_TYPE)
+
+
+def render(path: str, refusal: Refusal) -> tuple[bytes, str]:
+    """A refusal from before the body was read, in the dialect that `path` alone tells."""
+    for end, dialect in (("/fim/completions", mistral), ("/infill", infill), ("/v1/events", tabby)):
+        if path.endswith(end):
+            found: tuple[bytes, str] = dialect.error(refusal)
+            return found
+    return openai.error(refusal)

@@ -59,7 +59,9 @@ class Routes:
             "/v1/echo/session": (openai, intake.session),
             "/v1/echo/arms": (openai, control.show),
         }
-        routes = [Route(path, self._guarded(*how, body=True), methods=["POST"]) for path, how in posts.items()]
+        routes = [
+            Route(path, self._guarded(*how, body=True), methods=["POST"]) for path, how in posts.items()
+        ]
         routes += [Route(path, self._guarded(*how), methods=["GET"]) for path, how in gets.items()]
         routes += [
             Route("/v1/health", self._guarded(tabby, self._tabby_health), methods=["POST"]),
@@ -70,8 +72,7 @@ class Routes:
             Route("/metrics", self._metrics),
             Route("/openapi.json", _document(openapi.spec())),
         ]
-        for path, (content, kind) in playground.files().items():
-            routes.append(Route(path, _static(content, kind)))
+        routes += [Route(path, _static(*found)) for path, found in playground.files().items()]
         return Starlette(routes=routes)
 
     def _guarded(
@@ -104,10 +105,11 @@ class Routes:
             if isinstance(asked, Refusal):
                 return refuse(dialect, asked, request)
             ts_ms = door.time_ms(request, gateway.config)
+            if isinstance(ts_ms, Refusal):
+                return refuse(dialect, ts_ms, request)
             arm = door.forced_arm(request, gateway)
-            for fault in (ts_ms, arm):
-                if isinstance(fault, Refusal):
-                    return refuse(dialect, fault, request)
+            if isinstance(arm, Refusal):
+                return refuse(dialect, arm, request)
             who = door.identify(request, asked, caller, ts_ms)
             if asked.kind is Kind.WARMUP:
                 # The client only wants the server awake: no engine, no record.
@@ -165,6 +167,6 @@ def _document(body: Any) -> Callable[[Request], Awaitable[Response]]:
 
 def _static(content: bytes, kind: str) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        return Response(content, media_type=kind)
+        return Response(content, headers=playground.HEADERS, media_type=kind)
 
     return endpoint
