@@ -1,182 +1,210 @@
 """The gateway with an engine of our own in place of vLLM: what goes wrong there, and what is logged."""
 
 import asyncio
-import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from fastapi import Request
 
-from echo_ray.serve.app import Gateway
-from echo_ray.serve.config import ServeConfig
-from echo_ray.serve.engine import Answer, EngineSettings
-from tests import tiny
+from echo_ray.serve.engine import Answer, Choice
+from tests import gateways, tiny
+from tests.gateways import GOOD, Engine, Response
 
+BODY = {"prompt": "def add(first, second):\n    return ", "suffix": "\n", "user": "u"}
 
-class Call:
-    """What a deployment handle returns: awaitable once, and cancellable."""
-
-    def __init__(self, engine, delay_s, result):
-        self.engine, self.delay_s, self.result = engine, delay_s, result
-
-    def __await__(self):
-        return self.run().__await__()
-
-    async def run(self):
-        await asyncio.sleep(self.delay_s)
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
-
-    def cancel(self):
-        self.engine.cancelled += 1
-
-
-class Engine:
-    """Answers every proposal with `result` after `delay_s`; remembers what it was asked."""
-
-    def __init__(self, result, delay_s=0.0):
-        self.result, self.delay_s, self.asked, self.cancelled = result, delay_s, [], 0
-        self.propose = self.check_health = self
-
-    def remote(self, *arguments):
-        self.asked.append(arguments)
-        return Call(self, self.delay_s, self.result)
-
-
-GOOD = Answer("first + second\n", "stop", 10, 4, 0, None, 200)
+Run = Callable[..., tuple[Response, list[dict[str, Any]]]]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gateway")
-    tiny.write_model(folder)
-    return folder
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_model(tmp_path_factory.mktemp("gateway"))
 
 
 @pytest.fixture
-def run(model, tmp_path):
-    """Send one body to a gateway in front of `engine`: (response or None, log records)."""
+def run(model: Path, tmp_path: Path) -> Run:
+    """Send one body to a gateway in front of `engine`: the response and all records so far."""
 
-    def send(engine, body, headers=None, gone=False, cancel_after_s=None, route="completions", **changes):
-        config = ServeConfig(log_dir=tmp_path, model=model, flush_ms=1, context_tokens=64, **changes)
-        settings = EngineSettings(
-            arm="base", model=model, version="m-1", max_model_len=112, max_concurrent=1, threads=1,
-            kv_cache_bytes=1, gpu=0, gpu_memory_share=0,
-        )  # fmt: skip
-        gateway = Gateway(config, [settings], {"base": engine})
-
-        async def receive():
-            return {"type": "http.request", "body": json.dumps(body).encode()}
-
-        async def leave():
-            return {"type": "http.disconnect"}
-
-        async def main():
-            pairs = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
-            request = Request({"type": "http", "headers": pairs, "client": ("1.2.3.4", 5)}, receive)
-            await request.body()
-            request._receive = leave if gone else receive
-            arguments = () if route == "health" else (request,)
-            task = asyncio.create_task(getattr(gateway, route)(*arguments))
-            if cancel_after_s is not None:
-                await asyncio.sleep(cancel_after_s)
-                task.cancel()
-            try:
-                return await task
-            except asyncio.CancelledError:
-                return None
-
-        response = asyncio.run(main())
-        gateway.__del__()
-        lines = [line for path in tmp_path.glob("*.jsonl") for line in path.read_text().splitlines()]
-        return response, [json.loads(line) for line in lines]
+    def send(
+        engine: Engine,
+        body: Any = BODY,
+        headers: dict[str, str] | None = None,
+        path: str = "/v1/completions",
+        leave_after_s: float | None = None,
+        **changes: Any,
+    ) -> tuple[Response, list[dict[str, Any]]]:
+        with gateways.service(model, tmp_path, engine, **changes) as service:
+            asked = service.ask(path, body, headers, leave_after_s=leave_after_s)
+            return asyncio.run(asked), service.records()
 
     return send
 
 
-BODY = {"prompt": "def add(first, second):\n    return ", "suffix": "\n", "user": "u"}
-
-
-def test_a_good_answer(run):
-    engine = Engine(GOOD)
-    response, [record] = run(engine, BODY)
-    body = json.loads(response.body)
-    assert body["choices"][0]["text"] == record["proposal"] == "first + second"
+def test_a_good_answer(run: Run) -> None:
+    engine = Engine()
+    response, [record] = run(engine)
+    assert "first + second" == response.json["choices"][0]["text"] == record["proposal"]
     assert record["delivered"] is True
-    [(tokens, max_tokens, temperature, stop, stop_ids, seed)] = engine.asked
-    assert len(tokens) <= 64
-    assert (max_tokens, temperature, stop, seed) == (48, 0.0, (), None)
-    assert set(stop_ids) == {0, 1, 2, 3}
+    assert response.headers["x-request-id"] == record["request_id"] == response.json["id"]
+    [prompt] = engine.asked
+    assert len(prompt.tokens) <= 64
+    assert ("m-1", 48, 0.0, 1.0, 1, (), None) == (
+        *(prompt.version, prompt.max_tokens, prompt.temperature, prompt.top_p, prompt.n),
+        *(prompt.stop, prompt.seed),
+    )
+    assert {0, 1, 2, 3} == set(prompt.stop_ids)
 
 
-def test_the_client_may_ask_for_less_but_not_for_more(run):
-    engine = Engine(GOOD)
-    run(engine, BODY | {"max_tokens": 7, "temperature": 0.5, "stop": "\n", "seed": 3})
+def test_the_client_may_ask_for_less_but_not_for_more(run: Run) -> None:
+    engine = Engine()
+    run(engine, BODY | {"max_tokens": 7, "temperature": 0.5, "stop": "\n", "seed": 3, "n": 2, "top_p": 0.5})
     run(engine, BODY | {"max_tokens": 4000})
-    assert engine.asked[0][1:4] == (7, 0.5, ("\n",))
-    assert engine.asked[0][5] == 3
-    assert engine.asked[1][1] == 48
+    first, second = engine.asked
+    assert (7, 0.5, ("\n",), 3, 2, 0.5) == (
+        *(first.max_tokens, first.temperature, first.stop, first.seed, first.n, first.top_p),
+    )
+    assert 48 == second.max_tokens
 
 
 @pytest.mark.parametrize(
     ("answer", "status", "kind"),
     [
-        (Answer("", "error", 0, 0, 0, "too long", 400), 400, "invalid_request_error"),
-        (Answer("", "error", 0, 0, 0, "broken", 500), 500, "server_error"),
+        (Answer(error="too long", status=400), 400, "invalid_request_error"),
+        (Answer(error="broken", status=500), 500, "server_error"),
     ],
 )
-def test_an_engines_refusal_reaches_the_client_and_the_log(run, answer, status, kind):
-    response, [record] = run(Engine(answer), BODY)
-    assert response.status_code == status
-    assert json.loads(response.body)["error"]["type"] == kind
-    assert json.loads(response.body)["error"]["message"] == answer.error
-    assert (record["delivered"], record["proposal"], record["latency_ms"]) == (False, None, None)
-    assert response.headers["x-request-id"] == record["request_id"]
+def test_an_engines_refusal_reaches_the_client_and_the_log(
+    run: Run, answer: Answer, status: int, kind: str
+) -> None:
+    response, [record] = run(Engine(answer))
+    assert status == response.status
+    assert (kind, answer.error) == (response.json["error"]["type"], response.json["error"]["message"])
+    assert (False, None, None) == (record["delivered"], record["proposal"], record["latency_ms"])
 
 
-def test_a_dead_engine_is_a_503(run):
+def test_a_dead_engine_is_a_503(run: Run) -> None:
     from ray.exceptions import RayActorError
 
-    response, [record] = run(Engine(RayActorError()), BODY)
-    assert response.status_code == 503
-    assert json.loads(response.body)["error"]["type"] == "server_error"
+    response, [record] = run(Engine(RayActorError()))
+    assert 503 == response.status
+    assert "server_error" == response.json["error"]["type"]
     assert record["delivered"] is False
-    response, _ = run(Engine(RayActorError()), {}, route="health")
-    assert response.status_code == 503
+    response, _ = run(Engine(RayActorError()), None, path="/health")
+    assert 503 == response.status
 
 
-def test_a_slow_engine_is_a_504_and_is_cancelled(run):
-    engine = Engine(GOOD, delay_s=30)
-    response, [record] = run(engine, BODY, deadline_s=0.05)
-    assert response.status_code == 504
-    assert engine.cancelled == 1
+@pytest.mark.parametrize("cache_s", [0, 30])
+def test_a_slow_engine_is_a_504_and_is_cancelled(run: Run, cache_s: float) -> None:
+    engine = Engine(delay_s=30)
+    response, [record] = run(engine, deadline_s=0.05, cache_s=cache_s)
+    assert (504, 1) == (response.status, engine.cancelled)
     assert record["delivered"] is False
 
 
-def test_a_cancelled_request_cancels_the_engine_and_is_logged(run):
-    engine = Engine(GOOD, delay_s=30)
-    response, [record] = run(engine, BODY, cancel_after_s=0.05)
-    assert response is None
-    assert engine.cancelled == 1
-    assert (record["delivered"], record["proposal"]) == (False, None)
+@pytest.mark.parametrize("cache_s", [0, 30])
+def test_a_client_that_leaves_cancels_the_engine_and_is_logged(run: Run, cache_s: float) -> None:
+    engine = Engine(delay_s=30)
+    _, [record] = run(engine, leave_after_s=0.05, cache_s=cache_s)
+    assert 1 == engine.cancelled
+    assert (False, None) == (record["delivered"], record["proposal"])
 
 
-def test_a_client_that_left_unnoticed_did_not_get_its_answer(run):
-    _, [record] = run(Engine(GOOD), BODY, gone=True)
-    assert (record["delivered"], record["proposal"]) == (False, "first + second")
-
-
-def test_headers_of_the_simulation_count_only_when_trusted(run):
+def test_headers_of_the_simulation_count_only_when_trusted(run: Run) -> None:
     headers = {"x-echo-ts-ms": "123", "x-echo-arm": "nonsense"}
-    _, [record] = run(Engine(GOOD), BODY, headers)
+    _, [record] = run(Engine(), BODY, headers)
     assert record["ts_ms"] > 10**12
-    response, records = run(Engine(GOOD), BODY, headers, trust_client=True)
-    assert response.status_code == 400
-    assert len(records) == 1
-    _, records = run(Engine(GOOD), BODY, {"x-echo-ts-ms": "123"}, trust_client=True)
+    response, records = run(Engine(), BODY, headers, trust_client=True)
+    assert 400 == response.status
+    assert 1 == len(records)
+    _, records = run(Engine(), BODY, {"x-echo-ts-ms": "123"}, trust_client=True)
     assert {record["ts_ms"] for record in records} >= {123}
 
 
-def test_white_space_is_silence(run):
-    response, [record] = run(Engine(GOOD._replace(text="  \n")), BODY)
-    assert json.loads(response.body)["choices"][0]["text"] == record["proposal"] == ""
+def test_white_space_is_silence(run: Run) -> None:
+    response, [record] = run(Engine(Answer((Choice("  \n", "stop"),), 1, 1, 0)))
+    assert "" == response.json["choices"][0]["text"] == record["proposal"]
+
+
+def test_typing_along_asks_the_engine_once_and_logs_every_request(model: Path, tmp_path: Path) -> None:
+    engine = Engine()
+    with gateways.service(model, tmp_path, engine, cache_s=30) as service:
+
+        async def typed() -> list[Response]:
+            shown = "first + second"
+            return [
+                await service.ask("/v1/completions", BODY | {"prompt": BODY["prompt"] + shown[:count]})
+                for count in range(8)
+            ]
+
+        texts = [response.json["choices"][0]["text"] for response in asyncio.run(typed())]
+        records = service.records()
+    assert ["first + second"[count:] for count in range(8)] == texts
+    assert 1 == len(engine.asked)
+    assert texts == [record["proposal"] for record in records]
+    assert 8 == len({record["request_id"] for record in records})
+
+
+def test_the_kill_switch_answers_with_silence_and_asks_no_engine(model: Path, tmp_path: Path) -> None:
+    engine = Engine()
+    with gateways.service(model, tmp_path, engine) as service:
+
+        async def switched() -> list[Response]:
+            off = await service.ask("/v1/echo/arms", {"on": False}, method="PUT")
+            during = await service.ask("/v1/completions", BODY)
+            await service.ask("/v1/echo/arms", {"on": True}, method="PUT")
+            return [off, during, await service.ask("/v1/completions", BODY)]
+
+        off, during, after = asyncio.run(switched())
+        records = service.records()
+    assert (200, False) == (off.status, off.json["on"])
+    assert (200, "") == (during.status, during.json["choices"][0]["text"])
+    assert "first + second" == after.json["choices"][0]["text"]
+    assert 1 == len(engine.asked)
+    assert [(False, None), (True, "first + second")] == [(r["delivered"], r["proposal"]) for r in records]
+
+
+def test_a_new_version_answers_once_it_is_there_and_an_old_one_ends_after_its_last_answer(
+    model: Path, tmp_path: Path
+) -> None:
+    other = tiny.write_model(tmp_path / "other", seed=5)
+    engine = Engine(delay_s=0.2)
+    with gateways.service(model, tmp_path / "log", engine) as service:
+
+        async def changed() -> tuple[Response, Response, Response]:
+            running = asyncio.create_task(service.ask("/v1/completions", BODY))
+            await asyncio.sleep(0.05)
+            arms = {"base": {"model": str(other), "weight": 2}}
+            change = await service.ask("/v1/echo/arms", {"arms": arms}, method="PUT")
+            assert [] == service.stopped
+            after = await service.ask("/v1/completions", BODY)
+            while not service.stopped:
+                await asyncio.sleep(0.01)
+            return change, await running, after
+
+        change, running, after = asyncio.run(changed())
+        version = change.json["arms"]["base"]["version"]
+    assert ([version], ["m-1"]) == (service.started, service.stopped)
+    assert ("m-1", version) == (running.json["model"], after.json["model"])
+    assert ["m-1", version] == [prompt.version for prompt in engine.asked]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"arms": {"new": {"weight": 1}}}, "arms.new.model"),
+        ({"arms": {"base": {"weight": 0}}}, "arms.base.weight"),
+        ({"arms": {"base": {"model": "/nowhere"}}}, "/nowhere"),
+        ({"arms": []}, "arms"),
+        ({"on": "yes"}, "on"),
+        ([], "object"),
+    ],
+)
+def test_a_wrong_plan_is_refused_and_changes_nothing(
+    model: Path, tmp_path: Path, body: Any, said: str
+) -> None:
+    with gateways.service(model, tmp_path, Engine()) as service:
+        before = service.gateway.plan
+        response = asyncio.run(service.ask("/v1/echo/arms", body, method="PUT"))
+        assert 400 == response.status
+        assert said in response.json["error"]["message"]
+        assert before == service.gateway.plan

@@ -20,6 +20,7 @@ from echo_ray.serve.guard import Bounds, Guard, allowed_hosts
 from echo_ray.serve.lanes import Plan, lane
 from echo_ray.serve.records import Preparing
 from echo_ray.serve.replies import render
+from echo_ray.serve.routes import Routes
 from echo_ray.serve.who import routed
 
 GATEWAY = "echo-ray"
@@ -49,17 +50,8 @@ class Front:
 
     def __serve_build_asgi_app__(self) -> Any:
         """Ray Serve asks for the application once the replica is made."""
-        from echo_ray.serve.routes import Routes
-
-        gateway, config = self._gateway, self._gateway.config
-        control = Control(gateway, self._settings[0], start_engine, stop_engine)
-        routes = Routes(gateway, control, "cuda" if self._settings[0].gpu else "cpu")
-        bounds = Bounds(
-            max_body_bytes=int(config.max_body_mb * 2**20),
-            body_timeout_s=config.body_timeout_s,
-            hosts=allowed_hosts(config.host, config.hosts),
-        )
-        return Named(Guard(routes.application(), bounds, render, gateway.metrics.refused))
+        control = Control(self._gateway, self._settings[0], start_engine, stop_engine)
+        return front(self._gateway, control, "cuda" if self._settings[0].gpu else "cpu")
 
     def flush(self) -> None:
         """Return when all records so far are on disk."""
@@ -70,6 +62,17 @@ class Front:
         gateway = getattr(self, "_gateway", None)
         if gateway is not None:
             gateway.close()
+
+
+def front(gateway: Gateway, control: Control, device: str) -> Any:
+    """The ASGI application: the routes, behind the guard. `device` is `cpu` or `cuda`."""
+    config = gateway.config
+    bounds = Bounds(
+        max_body_bytes=int(config.max_body_mb * 2**20),
+        body_timeout_s=config.body_timeout_s,
+        hosts=allowed_hosts(config.host, config.hosts),
+    )
+    return Named(Guard(Routes(gateway, control, device).application(), bounds, render, gateway.metrics.refused))
 
 
 class Named:
@@ -87,8 +90,10 @@ class Named:
         await self._app(scope, receive, send)
 
 
-def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings]) -> list[Any]:
-    """What Ray Serve is to run: the engines, and the gateway in front of them; needs Ray."""
+def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings], logs: Any) -> list[Any]:
+    """What Ray Serve is to run, with the logging `logs`: the engines, and the gateway in front of them; needs
+    Ray.
+    """
     from ray import serve
 
     front = serve.deployment(
@@ -103,17 +108,16 @@ def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings]) -> 
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=5,
     ).bind(config, plan, settings)
-    return [
-        *(engine_target(item) for item in settings),
-        serve.RunTarget(front, name=GATEWAY, route_prefix="/"),
+    engines = [
+        serve.RunTarget(
+            target=deployment(item),
+            name=application_name(item.version),
+            route_prefix=None,
+            logging_config=logs,
+        )
+        for item in settings
     ]
-
-
-def engine_target(settings: EngineSettings) -> Any:
-    """The application of one version's engine, reachable by handle only; needs Ray."""
-    from ray import serve
-
-    return serve.RunTarget(deployment(settings), name=application_name(settings.version), route_prefix=None)
+    return [*engines, serve.RunTarget(target=front, name=GATEWAY, route_prefix="/", logging_config=logs)]
 
 
 def start_engine(settings: EngineSettings) -> Any:

@@ -93,6 +93,7 @@ class Gateway:
         self._preparing = preparing
         self._cache: AnswerCache[Told] = AnswerCache(_refit, ttl_s=config.cache_s)
         self._labels: dict[str, Labels] = {}
+        self._counted = 0, 0
 
     async def complete(
         self,
@@ -212,6 +213,14 @@ class Gateway:
         done = await asyncio.gather(*(_healthy(lanes[version].engine) for version in versions))
         bad = {version for version, healthy in zip(versions, done, strict=True) if not healthy}
         return [arm for arm, version in plan.versions.items() if version in bad]
+
+    def rendered_metrics(self) -> bytes:
+        """All metrics in Prometheus' text format."""
+        state = self.writer.state()
+        lost, failed = state.dropped + state.refused, state.failed
+        self.metrics.logged(lost=lost - self._counted[0], failed=failed - self._counted[1])
+        self._counted = lost, failed
+        return self.metrics.render()
 
     def close(self) -> None:
         """Flush and close the log."""

@@ -12,7 +12,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -102,7 +101,7 @@ def start(config: ServeConfig, progress: Progress | None = None) -> Service:
         serve.start(http_options=HTTPOptions(host=config.host, port=config.port), logging_config=quiet)
         # The wait is our own: it has a deadline and reports progress.
         serve.run_many(
-            [replace(target, logging_config=quiet) for target in targets(config, plan, settings)],
+            targets(config, plan, settings, quiet),
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )

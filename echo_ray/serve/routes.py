@@ -148,7 +148,7 @@ class Routes:
         return json_reply({"status": "ok", "arms": dict(self._gateway.plan.versions)})
 
     async def _metrics(self, request: Request) -> Response:
-        return Response(self._gateway.metrics.render(), media_type="text/plain; version=0.0.4")
+        return Response(self._gateway.rendered_metrics(), media_type="text/plain; version=0.0.4")
 
 
 def _plain(body: Any) -> Handler:

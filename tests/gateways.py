@@ -1,0 +1,161 @@
+"""A whole gateway in this process with an engine of our own in place of vLLM, asked over ASGI."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from echo_ray.access.keys import KeyRing
+from echo_ray.log.segment import SegmentWriter
+from echo_ray.privacy.config import PrivacyConfig
+from echo_ray.serve.app import front
+from echo_ray.serve.config import ServeConfig
+from echo_ray.serve.control import Control
+from echo_ray.serve.engine import Answer, Choice, EngineSettings
+from echo_ray.serve.gateway import Gateway
+from echo_ray.serve.lanes import Plan, lane
+from echo_ray.serve.records import Preparing
+
+GOOD = Answer((Choice("first + second\n", "stop"),), 10, 4, 0)
+AS_SENT = PrivacyConfig(redact=False, personal=False, pseudonyms=False)
+
+
+class Call:
+    """What a deployment handle returns: awaitable once, and cancellable."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self.engine = engine
+
+    def __await__(self) -> Any:
+        return self.run().__await__()
+
+    async def run(self) -> Any:
+        await asyncio.sleep(self.engine.delay_s)
+        if isinstance(self.engine.result, Exception):
+            raise self.engine.result
+        return self.engine.result
+
+    def cancel(self) -> None:
+        self.engine.cancelled += 1
+
+
+class Engine:
+    """Answers every proposal with `result` after `delay_s`; remembers what it was asked."""
+
+    def __init__(self, result: Any = GOOD, delay_s: float = 0.0) -> None:
+        self.result, self.delay_s, self.cancelled = result, delay_s, 0
+        self.asked: list[Any] = []
+        self.propose = self.check_health = self
+
+    def remote(self, *arguments: Any) -> Call:
+        self.asked += arguments
+        return Call(self)
+
+
+@dataclass
+class Response:
+    """One reply."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Service:
+    """A gateway, its routes, and its log."""
+
+    gateway: Gateway
+    app: Any
+    log: Path
+    started: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+    async def ask(
+        self,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        *,
+        method: str | None = None,
+        leave_after_s: float | None = None,
+    ) -> Response:
+        """One request; with `leave_after_s` the client hangs up then."""
+        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        plain, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": method or ("GET" if body is None else "POST"),
+            "path": plain,
+            "raw_path": plain.encode(),
+            "query_string": query.encode(),
+            "headers": [(b"host", b"localhost")]
+            + [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
+            "client": ("1.2.3.4", 5),
+            "scheme": "http",
+            "server": ("localhost", 80),
+        }
+        messages = [{"type": "http.request", "body": raw, "more_body": False}]
+        found, done = Response(), asyncio.Event()
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop(0)
+            if leave_after_s is None:
+                await done.wait()
+            else:
+                await asyncio.sleep(leave_after_s)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                found.status = message["status"]
+                found.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                found.body += message.get("body", b"")
+                if not message.get("more_body"):
+                    done.set()
+
+        await self.app(scope, receive, send)
+        return found
+
+    def records(self) -> list[dict[str, Any]]:
+        """What is on disk of all that was asked so far."""
+        self.gateway.writer.flush()
+        lines = [line for path in self.log.glob("*.jsonl") for line in path.read_bytes().splitlines()]
+        return [json.loads(line) for line in lines]
+
+
+@contextlib.contextmanager
+def service(
+    model: Path, log: Path, engine: Engine, privacy: PrivacyConfig = AS_SENT, **changes: Any
+) -> Iterator[Service]:
+    """A service of one arm `base` with version `m-1`; further versions share `engine`."""
+    config = ServeConfig(
+        **{"log_dir": log, "model": model, "flush_ms": 1, "context_tokens": 64, "cache_s": 0} | changes,
+        privacy=privacy,
+    )
+    settings = EngineSettings(
+        model=model, version="m-1", max_model_len=112, max_concurrent=1, threads=1,
+        kv_cache_bytes=1, gpu=0, gpu_memory_share=0,
+    )  # fmt: skip
+    preparing = Preparing(config.privacy, b"k" * 32)
+    plan = Plan({"base": "m-1"}, {"base": 1.0}, models={"m-1": str(model)})
+    with SegmentWriter(log, config.flush_ms, prepare=preparing, isolate=False) as writer:
+        keys = KeyRing(config.keys_file) if config.keys_file else None
+        gateway = Gateway(config, plan, {"m-1": lane(settings, engine)}, writer, preparing, keys)
+        made = Service(gateway, None, log)
+
+        def start(settings: EngineSettings) -> Engine:
+            made.started.append(settings.version)
+            return engine
+
+        made.app = front(gateway, Control(gateway, settings, start, made.stopped.append), "cpu")
+        yield made
