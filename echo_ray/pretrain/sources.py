@@ -95,7 +95,7 @@ def _read_one(source: str, languages: Collection[str]) -> Iterator[SourceFile]:
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
-    """(repository, path, text) of each row that has all three. Raises ConfigError for a file of another kind."""
+    """(repository, path, text) of each row that has all three. ConfigError for a file of another kind."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
