@@ -51,7 +51,23 @@ def test_work_repositories_are_left_out_of_a_folder_of_clones(tmp_path: Path) ->
         (tmp_path / repository).mkdir(parents=True)
         (tmp_path / repository / "main.go").write_text(CODE)
     found = sources.read([str(tmp_path)], ["go"], WORK_REPOSITORIES)
-    assert [f"{tmp_path}/other/project/main.go"] == [file.name for file in found]
+    assert [f"{tmp_path}/other/project/main.go"] == [file.place for file in found]
+
+
+def test_the_split_does_not_depend_on_where_a_folder_lies(tmp_path: Path) -> None:
+    for place in ("here", "there/deeper"):
+        folder = tmp_path / place / "code"
+        folder.mkdir(parents=True)
+        for number in range(60):
+            (folder / f"m{number}.py").write_text(f"number = {number}\n" + CODE)
+    splits = []
+    for place in ("here", "there/deeper"):
+        files = sources.read([str(tmp_path / place / "code")], ["python"])
+        splits.append([[file.name for file in part] for part in sources.split(files, 0.2, 0)])
+    assert splits[0] == splits[1]
+    assert all(splits[0])
+    both = [str(tmp_path / place / "code") for place in ("here", "there/deeper")]
+    assert 120 == len(sources.read(both, ["python"]))
 
 
 def test_every_language_by_its_endings_and_others_left_out(tmp_path: Path) -> None:

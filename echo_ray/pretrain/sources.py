@@ -35,11 +35,14 @@ _SKIP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of code: a name that is stable across machines, its language, and its text."""
+    """One file of code."""
 
     name: str
+    """Stable across machines: repository and path, or a source folder's own name and the path in it."""
     language: str
     text: str
+    place: str = ""
+    """The name with all of the source's address; tells folders of one name apart."""
 
 
 def read(
@@ -57,12 +60,12 @@ def read(
     out = tuple(_repository(name) for name in excluded)
     files: dict[str, SourceFile] = {}
     for source in sources:
-        found = [file for file in _read_one(source, languages) if not _is_of(file.name, out)]
+        found = [file for file in _read_one(source, languages) if not _is_of(file.place, out)]
         if not found:
             raise ConfigError(f"pretrain.sources: {source} holds no file in {', '.join(sorted(languages))}")
         # A file that two sources name is one file, else it could be trained on twice as often.
-        files.update((file.name, file) for file in found)
-    return [files[name] for name in sorted(files)]
+        files.update((file.place, file) for file in found)
+    return sorted(files.values(), key=lambda file: (file.name, file.place))
 
 
 def _repository(name: str) -> str:
@@ -83,14 +86,16 @@ def _read_one(source: str, languages: Collection[str]) -> Iterator[SourceFile]:
     if not root.is_dir() and not (root.suffix == ".parquet" and root.is_file()):
         raise ConfigError(f"pretrain.sources: {source} is neither a folder nor a Parquet file nor `stdlib`")
     sealed.refuse(root, "pretrain.sources")
-    for name, path, text in _rows(root) if root.is_file() else _files(root, source):
+    home = source if source == "stdlib" else root.resolve().name
+    for repository, path, text in _rows(root) if root.is_file() else _files(root):
         language = _language(path, languages)
         if language and text:
-            yield SourceFile(name, language, text)
+            name = f"{repository or home}/{path}"
+            yield SourceFile(name, language, text, name if repository else f"{source}/{path}")
 
 
 def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
-    """(name, path, text) of each row that has all three. Raises ConfigError for a file of another kind."""
+    """(repository, path, text) of each row that has all three. ConfigError for a file of another kind."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -99,7 +104,7 @@ def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
             columns = [batch.column(name).to_pylist() for name in ("repo", "path", "content")]
             for repo, path, text in zip(*columns, strict=True):
                 if repo and path and isinstance(text, str):
-                    yield f"{repo}/{path}", path, text
+                    yield repo, path, text
     except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
         line = str(error).splitlines()[0][:200]
         raise ConfigError(
@@ -107,13 +112,14 @@ def _rows(table: Path) -> Iterator[tuple[str, str, str]]:
         ) from None
 
 
-def _files(root: Path, source: str) -> Iterator[tuple[str, str, str]]:
+def _files(root: Path) -> Iterator[tuple[str, str, str]]:
+    """("", path, text) of each file of a fitting size."""
     for file in sorted(root.rglob("*")):
         if file.is_file() and file.suffix in _LANGUAGE:
             path = file.relative_to(root).as_posix()
             text = file.read_bytes().decode("utf-8", "replace").replace("\r\n", "\n")
             if 200 <= len(text) <= 200_000:
-                yield f"{source}/{path}", path, text
+                yield "", path, text
 
 
 def _language(path: str, languages: Collection[str]) -> str | None:
