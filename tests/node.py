@@ -86,9 +86,17 @@ def browse(
     return found["results"], found["console"], found["requests"]
 
 
-def _run(
-    command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None
-) -> str:
+def adapters(url: str, key: str, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What Continue's adapters yield for each case: `{"chunks": [...]}`, with `error` where one was raised.
+
+    A case names `provider`, `base` (path under `url`), `model`, `call` (`fimStream` or `completionStream`)
+    and the `body` that Continue gives the adapter.
+    """
+    found: list[dict[str, Any]] = script("continue.mjs", {"url": url, "key": key, "cases": cases})
+    return found
+
+
+def _run(command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )

@@ -1,4 +1,4 @@
-"""A service that logs what clients send and answers as clients expect; conformance drivers are tried on it."""
+"""A service that logs what clients send and answers as they expect; conformance drivers are tried on it."""
 
 import json
 import threading
@@ -51,7 +51,11 @@ class Stub:
         if route in ("/v1/completions", "/beta/completions"):
             choices = [{"index": 0, "text": "" if self.mode == "no_text" else self.text}]
             if "segments" in body:
-                return 200, {"id": named["id"], "choices": [] if self.mode == "no_choices" else choices}, False
+                return (
+                    200,
+                    {"id": named["id"], "choices": [] if self.mode == "no_choices" else choices},
+                    False,
+                )
             more = {"object": "text_completion", "choices": [choices[0] | {"finish_reason": "stop"}]}
             return 200, named | more, bool(body.get("stream"))
         return 404, {}, False
@@ -70,11 +74,14 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
             data = b"" if reply is None else json.dumps(reply, separators=(",", ":")).encode()
             if stream:
                 data = b"data: " + data + b"\n\ndata: [DONE]\n\n"
-            self.send_response(status)
-            self.send_header("content-type", "text/event-stream" if stream else "application/json")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            try:
+                self.send_response(status)
+                self.send_header("content-type", "text/event-stream" if stream else "application/json")
+                self.send_header("content-length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True
 
         do_GET = do_POST = serve
 

@@ -24,7 +24,12 @@ class Tabby:
     """
 
     def __init__(
-        self, url: str, token: str, folder: Path, headers: dict[str, str] | None = None, client: str = "NVIM v0.11.0"
+        self,
+        url: str,
+        token: str,
+        folder: Path,
+        headers: dict[str, str] | None = None,
+        client: str = "NVIM v0.11.0",
     ) -> None:
         home, self.repository = folder / f"home-{uuid.uuid4().hex}", folder / f"proj-{uuid.uuid4().hex}"
         home.mkdir(parents=True)

@@ -50,6 +50,8 @@ const does = {
   texts: (selector) => page.locator(selector).allTextContents(),
   evaluate: (script) => page.evaluate(script),
   screenshot: (path) => page.screenshot({ path }),
+  get: async (path) => (await context.request.get(new URL(path, asked.url).href)).json(),
+  offline: (away) => context.setOffline(away),
   reload: () => page.reload(),
 };
 
