@@ -2,28 +2,34 @@
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.node import browse
+from tests.node import Browser
 from tests.playground_server import WORDS, Service, continuing, serving
 
 LANGUAGES = ("python", "javascript", "typescript", "go", "java", "cpp", "vue")
 Drive = Callable[..., list[Any]]
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests; each has a context of its own."""
+    with Browser(tmp_path_factory.mktemp("home")) as started:
+        yield started
+
+
 @pytest.fixture
-def drive(tmp_path: Path) -> Drive:
+def drive(browser: Browser) -> Drive:
     """Run steps on the page of a service; the browser must have nothing to complain about."""
 
     def run(
         service: Service, *steps: list[Any], complaints: tuple[str, ...] = (), **settings: Any
     ) -> list[Any]:
-        results, console, asked = browse(service.url, tmp_path, list(steps), **settings)
+        results, console, asked = browser.run(service.url, list(steps), **settings)
         assert [] == [line for line in console if not any(known in line for known in complaints)]
         assert all(address.startswith(service.url) for address in asked), asked
         return results
@@ -83,6 +89,20 @@ def test_words_are_taken_one_by_one(keys: str, drive: Drive) -> None:
         drive(service, ["ghost", "one.two(3)"], *chain.from_iterable(steps), ["see", "#records", "accepted"])
     partly = [("cmpl-1", "partially_accepted", chars) for chars in (3, 4, 7, 8, 9)]
     assert [("cmpl-1", "shown", None), *partly, ("cmpl-1", "accepted", 10)] == fates(service)
+
+
+def test_a_touch_takes_the_proposal_where_there_is_no_tab_key(drive: Drive) -> None:
+    with serving(Service()) as service:
+        drive(
+            service,
+            ["ghost", WORDS],
+            ["tap", ".cm-ghost"],
+            ["ghost", None],
+            ["see", "#records", "accepted"],
+            viewport={"width": 390, "height": 844},
+            touch=True,
+        )
+    assert ("cmpl-1", "accepted", len(WORDS)) in fates(service)
 
 
 def test_typing_along_keeps_the_proposal_and_asks_nothing(drive: Drive) -> None:
