@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_ray.schema import Kind
-from echo_ray.serve.live import TAIL_CHARS, mined
+from echo_ray.serve.live import NEWEST, TAIL_CHARS, mined
 from echo_ray.stages.mine import MineConfig, mine
 from tests.rows import request, table_of
 
@@ -46,6 +46,16 @@ def test_guesses_of_the_client_are_not_mined() -> None:
         "prefix": rows[3]["prefix"] + "!",
     }
     assert mined(rows) == mined([*rows[:4], guess, *rows[4:]])
+
+
+def test_what_came_long_before_does_not_change_what_is_shown() -> None:
+    text = "value = compute(first, second)\n" * 6
+    rows = [request(f"r{n:03d}", 1000 * n, text[:n], "\nend") for n in range(len(text))]
+    random.Random(1).shuffle(rows)
+    samples = {row["request_id"]: row for row in mine(table_of(rows), MineConfig()).to_pylist()}
+    found = mined(rows)
+    assert NEWEST - 1 == len(found)
+    assert [sample["commit"] for sample in found] == [samples[row["request_id"]]["commit"] for row in found]
 
 
 def test_other_records_and_repeats_change_nothing() -> None:

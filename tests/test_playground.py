@@ -106,17 +106,16 @@ def test_a_touch_takes_the_proposal_where_there_is_no_tab_key(drive: Drive) -> N
 
 
 def test_typing_along_keeps_the_proposal_and_asks_nothing(drive: Drive) -> None:
-    with serving(Service()) as service:
-        drive(
-            service,
-            ["ghost", WORDS],
-            *([[name, value] for key, rest in zip(WORDS[:6], range(1, 7), strict=True)
-               for name, value in (("type", key), ("ghost", WORDS[rest:]))]),
-            ["see", "#records", "request"],
-        )  # fmt: skip
-        asked_along = len(service.asked)
-        drive_on = fates(service)
-    assert (1, [("cmpl-1", "shown", None)]) == (asked_along, drive_on[:1])
+    def propose(prefix: str) -> str:
+        return "again" if prefix.endswith("!") else WORDS
+
+    along = [[["type", WORDS[n]], ["ghost", WORDS[n + 1 :]]] for n in range(6)]
+    with serving(Service(propose)) as service:
+        seen = ["see", "#records", "shown"]
+        drive(service, ["ghost", WORDS], *chain.from_iterable(along), seen, ["type", "!"], ["ghost", "again"])
+    asked = [request["body"]["prompt"].rpartition("    text = ")[2] for request in service.asked]
+    assert ["", f"{WORDS[:6]}!"] == asked
+    assert ("cmpl-1", "shown", None) == fates(service)[0]
 
 
 def test_other_keys_dismiss_and_ask_anew(drive: Drive) -> None:
@@ -240,22 +239,26 @@ def test_a_service_that_went_away_is_said_in_words(drive: Drive) -> None:
     assert [("cmpl-1", "shown", None), ("cmpl-1", "dismissed", None)] == fates(service)[:2]
 
 
-def test_every_language_has_a_sample_and_says_its_name(drive: Drive) -> None:
+def test_every_language_has_a_sample_and_keeps_its_place(drive: Drive) -> None:
     with serving(Service(lambda prefix: "next")) as service:
-        steps = [
-            [["choose", "#language", name], ["ghost", "next"], ["texts", "#file"]] for name in LANGUAGES[1:]
-        ]
-        found = drive(
-            service,
-            ["ghost", "next"],
-            *chain.from_iterable(steps),
-            ["choose", "#language", "python"],
-            ["code"],
-        )
+        steps = [[["choose", "#language", name], ["ghost", "next"]] for name in LANGUAGES[1:]]
+        back = [["choose", "#language", "python"], ["ghost", "next"], ["type", "p"], ["code"]]
+        code = drive(
+            service, ["ghost", "next"], *chain.from_iterable(steps), *back, ["see", "#records", "shown"]
+        )[-2]
     languages = [asked["headers"]["x-echo-language"] for asked in service.asked]
-    assert list(LANGUAGES) == list(dict.fromkeys(languages))
+    assert [*LANGUAGES, "python"] == languages[: len(LANGUAGES) + 1]
     assert len({asked["headers"]["x-echo-file"] for asked in service.asked}) == len(LANGUAGES)
-    assert found[-1].startswith('"""Word counts')
+    assert "    text = p\n" in code
+    gone = [request_id for request_id, fate, _ in fates(service) if fate == "dismissed"]
+    assert [f"cmpl-{number}" for number in range(1, len(LANGUAGES) + 1)] == gone[: len(LANGUAGES)]
+
+
+def test_the_keyboard_gets_out_of_the_editor(drive: Drive) -> None:
+    with serving(Service()) as service:
+        keys = [["press", key] for key in ("Escape", "Escape", "Tab")]
+        left = drive(service, ["ghost", WORDS], *keys, ["evaluate", "document.activeElement.id"])[-1]
+    assert left not in ("", "editor")
 
 
 def test_starting_over_begins_a_new_session(drive: Drive) -> None:

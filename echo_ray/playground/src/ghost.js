@@ -105,7 +105,8 @@ function accept(view, part) {
 const whole = (text) => text;
 const word = (text) => /^\s*(?:[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s]+)/u.exec(text)?.[0] ?? text;
 
-function dismiss(view) {
+/** Take the ghost away; false when there is none. */
+export function dismiss(view) {
   if (!ghostOf(view.state)) return false;
   view.dispatch({ effects: show.of(null) });
   return true;
