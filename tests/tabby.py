@@ -155,11 +155,10 @@ def _make_repository(folder: Path) -> None:
     clean = dict(os.environ) | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         clean.pop(name, None)
-    git = program("git", "git")
     for command in (
         ["init", "-q"],
         ["remote", "add", "origin", REMOTE],
         ["add", "."],
         [*nobody, "commit", "-q", "-m", "start"],
     ):
-        subprocess.run([git, *command], cwd=folder, env=clean, check=True)
+        subprocess.run(["git", *command], cwd=folder, env=clean, check=True)
