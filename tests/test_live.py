@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray.schema import Kind
@@ -73,6 +73,7 @@ def test_fields_that_a_record_leaves_out_have_the_defaults_of_the_contract() -> 
     assert mined(rows) == mined([{name: row[name] for name in needed} for row in rows])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab\n😀 ", max_size=200), min_size=1, max_size=6))
 def test_it_is_what_the_stage_mines(texts: list[str]) -> None:
     rows = [request(f"r{n}", 1000 * n, text, "\n", proposal="a") for n, text in enumerate(texts)]
