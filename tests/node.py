@@ -52,8 +52,10 @@ def installed(project: Path = CLIENTS) -> Path:
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
                 for name in ("package.json", "package-lock.json"):
                     shutil.copy(project / name, scratch)
-                command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-                _run(command, cwd=Path(scratch))
+                _run(
+                    [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+                    cwd=Path(scratch),
+                )
                 made = Path(scratch) / "made"
                 made.mkdir()
                 for name in ("package.json", "package-lock.json", "node_modules"):
@@ -62,28 +64,69 @@ def installed(project: Path = CLIENTS) -> Path:
     return folder
 
 
-def script(name: str, asked: Any, home: Path | None = None) -> Any:
-    """What `tests/clients/NAME` prints, as JSON; it is given `asked` as JSON on its standard input."""
+def node_command(name: str, *arguments: str) -> list[str]:
+    """The command that runs `tests/clients/NAME` in the folder of `installed`."""
     source = (CLIENTS / name).read_text(encoding="utf-8")
     # A module from the command line finds packages from the current folder on.
-    command = [program("node", "nodejs"), "--input-type=module", "--eval", source]
-    return json.loads(_run(command, installed(), json.dumps(asked), environment(home)))
+    return [program("node", "nodejs"), "--input-type=module", "--eval", source, "--", *arguments]
 
 
-def browse(
-    url: str, folder: Path, steps: list[list[Any]], **settings: Any
-) -> tuple[list[Any], list[str], list[str]]:
-    """(result per step, console messages, addresses asked) of headless Chromium at `url`.
+class Browser:
+    """Headless Chromium with an empty profile; a context manager. Every `run` is a context of its own."""
 
-    `steps`: see `tests/clients/browse.mjs`; `settings`: `viewport`, `scheme`. Each step waits until what it
-    names is there. The browser's profile is a new folder under `folder`.
+    def __init__(self, home: Path) -> None:
+        chromium = program("chromium", "chromium")
+        self._process = subprocess.Popen(
+            node_command("browse.mjs", chromium),
+            cwd=installed(),
+            env=environment(home),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "Browser":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+
+    def run(
+        self, url: str, steps: list[list[Any]], **settings: Any
+    ) -> tuple[list[Any], list[str], list[str]]:
+        """(result per step, console messages, addresses asked) of `steps` on the page at `url`.
+
+        `steps`: see `tests/clients/browse.mjs`; each waits until what it names is there. `settings`:
+        `viewport`, `scheme`, `touch`. Raises RuntimeError with the step that failed.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"url": url, "steps": steps, **settings}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the browser did not start, or ended; standard error says why")
+        found = json.loads(line)
+        if found["error"]:
+            raise RuntimeError(found["error"])
+        return found["results"], found["console"], found["requests"]
+
+
+def adapters(url: str, key: str, cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What Continue's adapters yield for each case: `{"chunks": [...]}`, with `error` where one was raised.
+
+    A case names `provider`, `base` (path under `url`), `model`, `call` (`fimStream` or `completionStream`)
+    and the `body` that Continue gives the adapter.
     """
-    profile = tempfile.mkdtemp(prefix="profile-", dir=folder)
-    chromium = program("chromium", "chromium")
-    found = script(
-        "browse.mjs", {"url": url, "chromium": chromium, "profile": profile, "steps": steps, **settings}
+    asked = json.dumps({"url": url, "key": key, "cases": cases})
+    found: list[dict[str, Any]] = json.loads(
+        _run(node_command("continue.mjs"), installed(), asked, environment())
     )
-    return found["results"], found["console"], found["requests"]
+    return found
 
 
 def _run(command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None) -> str:

@@ -31,16 +31,22 @@ def continuing(mark: str, text: str) -> Model:
     return propose
 
 
+WORDS = "path.read_text()\n    return Counter(words(text))"
+"""What the table knows: the end of the Python sample."""
+
+
 @dataclass
 class Service:
     """What the server is told and what it has seen."""
 
-    propose: Model = continuing("text = ", "path.read_text()\n    return Counter(words(text))")
+    propose: Model = field(default_factory=lambda: continuing("text = ", WORDS))
     key: str | None = None
     refusals: list[tuple[int, dict[str, str], str]] = field(default_factory=list)
     """(status, headers, message) for the next completions, first come, first refused."""
     hold: threading.Event | None = None
-    """The first completion waits for it."""
+    """The first completion waits for it; `/test/release` sets it."""
+    began: threading.Event = field(default_factory=threading.Event)
+    """Set by the first completion; `/test/asked` waits for it."""
     url: str = ""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Completion requests: headers in lower case and body."""
@@ -67,6 +73,13 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
             elif address.path == "/v1/echo/session" and self.allowed():
                 session = parse_qs(address.query)["session"][0]
                 self.answer(200, service.logged(session))
+            elif address.path == "/test/asked":
+                assert service.began.wait(30)
+                self.answer(200, {})
+            elif address.path == "/test/release":
+                assert service.hold is not None
+                service.hold.set()
+                self.answer(200, {})
             elif address.path != "/v1/echo/session":
                 self.answer(404, {"error": {"message": "no such path"}})
 
@@ -85,6 +98,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 self.answer(200, {"logged": len(found)})
                 return
             service.asked.append({"headers": headers, "body": body})
+            service.began.set()
             if service.refusals:
                 status, more, message = service.refusals.pop(0)
                 self.answer(status, {"error": {"message": message}}, more)

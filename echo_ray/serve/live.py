@@ -14,6 +14,10 @@ from echo_ray import schema
 from echo_ray.log.contract import kind_of, problem
 from echo_ray.stages.mine import MineConfig, mine
 
+NEWEST = 100
+"""Requests that are looked at. A sample depends on what came after its request only, so older requests can
+be left out; following a session costs time that an event loop notices."""
+
 TAIL_CHARS = 120
 """Most characters of a prefix that are shown before a commit; whole lines are preferred."""
 
@@ -34,15 +38,17 @@ class Mined(TypedDict):
 def mined(records: Iterable[dict[str, Any]], config: MineConfig | None = None) -> list[Mined]:
     """Samples of the request records among `records` (of one session, in any order), newest first.
 
-    What is no request of the contract is passed over. A record that comes twice counts once. Requests after
-    which nothing was logged say nothing yet and are left out, as `mine` drops them.
+    Only the `NEWEST` requests are mined. What is no request of the contract is passed over, and a record
+    that comes twice counts once. Requests after which nothing was logged say nothing yet and are left out, as
+    `mine` drops them.
     """
     rows: dict[str, dict[str, Any]] = {}
     for record in records:
         if kind_of(record) == "request" and problem(record, "request") is None:
             given = {name: record[name] for name in schema.REQUEST.names if record.get(name) is not None}
             rows[given["request_id"]] = schema.REQUEST_DEFAULTS | given
-    table = pa.Table.from_pylist(list(rows.values()), schema=schema.REQUEST)
+    newest = sorted(rows.values(), key=lambda row: row["ts_ms"])[-NEWEST:]
+    table = pa.Table.from_pylist(newest, schema=schema.REQUEST)
     samples = mine(table, config or MineConfig()).to_pylist()
     return [
         Mined(

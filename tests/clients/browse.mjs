@@ -1,32 +1,20 @@
-// Drives the playground in headless Chromium. Standard input: {url, chromium, profile, viewport, scheme,
-// steps}. Standard output: {results, console, requests}; a step that fails ends the run with status 1.
+// Drives pages in headless Chromium. Each line of standard input is a run {url, viewport, scheme, steps} in a
+// context of its own; each line of standard output its {results, console, requests, error}. A step that fails
+// ends its run. The argument names the browser.
 
-import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 
-const asked = JSON.parse(readFileSync(0, "utf8"));
-const context = await chromium.launchPersistentContext(asked.profile, {
-  executablePath: asked.chromium,
+const browser = await chromium.launch({
+  executablePath: process.argv.at(-1),
   headless: true,
-  viewport: asked.viewport ?? { width: 1280, height: 800 },
-  colorScheme: asked.scheme ?? "light",
   args: [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
   ],
 });
-const page = context.pages()[0] ?? (await context.newPage());
-page.setDefaultTimeout(15_000);
-const said = [];
-const requests = [];
-page.on("console", (message) => said.push(`${message.type()}: ${message.text()}`));
-page.on("pageerror", (error) => said.push(`pageerror: ${error.message}`));
-page.on("request", (request) => requests.push(request.url()));
-await page.addInitScript(() => {
-  addEventListener("securitypolicyviolation", (event) => console.error(`violation: ${event.violatedDirective} ${event.blockedURI}`));
-});
 
-const does = {
+const stepsOf = (asked, context, page) => ({
   press: (key) => page.keyboard.press(key),
   type: (text) => page.keyboard.type(text, { delay: 5 }),
   click: (selector) => page.click(selector),
@@ -49,24 +37,53 @@ const does = {
   }))).join("\n"),
   texts: (selector) => page.locator(selector).allTextContents(),
   evaluate: (script) => page.evaluate(script),
+  tap: async (selector) => {
+    const [x, y] = await page.locator(selector).evaluate((node) => {
+      const first = node.getClientRects()[0]; // text of several lines is several boxes
+      return [first.x + 4, first.y + 4];
+    });
+    await page.touchscreen.tap(x, y);
+  },
   screenshot: (path) => page.screenshot({ path }),
+  get: async (path) => (await context.request.get(new URL(path, asked.url).href)).json(),
+  offline: (away) => context.setOffline(away),
   reload: () => page.reload(),
-};
+});
 
-const results = [];
-try {
-  await page.goto(asked.url);
-  for (const [name, ...values] of asked.steps) {
-    try {
-      results.push((await does[name](...values)) ?? null);
-    } catch (error) {
-      const ghost = await page.locator(".cm-ghost").allTextContents().catch(() => []);
-      console.error(`step ${results.length} ${JSON.stringify([name, ...values])}: ${error.message}\nghost: ${JSON.stringify(ghost)}\nconsole: ${JSON.stringify(said)}`);
-      process.exitCode = 1;
-      break;
+async function run(asked) {
+  const context = await browser.newContext({
+    viewport: asked.viewport ?? { width: 1280, height: 800 },
+    colorScheme: asked.scheme ?? "light",
+    hasTouch: asked.touch ?? false,
+  });
+  const found = { results: [], console: [], requests: [], error: null };
+  try {
+    const page = await context.newPage();
+    page.setDefaultTimeout(20_000);
+    page.on("console", (message) => found.console.push(`${message.type()}: ${message.text()}`));
+    page.on("pageerror", (error) => found.console.push(`pageerror: ${error.message}`));
+    page.on("request", (request) => found.requests.push(request.url()));
+    await page.addInitScript(() => {
+      addEventListener("securitypolicyviolation", (event) => console.error(`violation: ${event.violatedDirective} ${event.blockedURI}`));
+    });
+    const does = stepsOf(asked, context, page);
+    await page.goto(asked.url);
+    for (const [name, ...values] of asked.steps) {
+      try {
+        found.results.push((await does[name](...values)) ?? null);
+      } catch (error) {
+        const ghost = await page.locator(".cm-ghost").allTextContents().catch(() => []);
+        found.error = `step ${found.results.length} ${JSON.stringify([name, ...values])}: ${error.message}; ghost ${JSON.stringify(ghost)}; console ${JSON.stringify(found.console)}`;
+        break;
+      }
     }
+  } catch (error) {
+    found.error = error.message;
+  } finally {
+    await context.close();
   }
-} finally {
-  await context.close();
+  return found;
 }
-console.log(JSON.stringify({ results, console: said, requests }));
+
+for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await run(JSON.parse(line))));
+await browser.close();

@@ -79,7 +79,7 @@ export function stateOf(language, extensions) {
       syntaxHighlighting(colours),
       theme,
       EditorView.contentAttributes.of({
-        "aria-label": `${name} code. Tab accepts a suggestion; Escape and then Tab leaves the editor.`,
+        "aria-label": `${name} code. Tab accepts a suggestion; Escape twice and then Tab leaves the editor.`,
         spellcheck: "false",
       }),
     ],

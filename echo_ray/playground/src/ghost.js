@@ -23,15 +23,20 @@ class GhostWidget extends WidgetType {
   eq(other) {
     return other.text === this.text;
   }
-  toDOM() {
+  toDOM(view) {
     const node = document.createElement("span");
     node.className = "cm-ghost";
     node.setAttribute("aria-hidden", "true"); // the live region of the page says it
     node.textContent = this.text;
+    node.addEventListener("pointerdown", (event) => {
+      if (event.pointerType === "mouse") return; // a click places the cursor; a touch screen has no Tab
+      event.preventDefault();
+      accept(view, whole);
+    });
     return node;
   }
-  ignoreEvent() {
-    return false;
+  ignoreEvent(event) {
+    return event.type === "pointerdown" && event.pointerType !== "mouse";
   }
 }
 
@@ -97,9 +102,11 @@ function accept(view, part) {
   return true;
 }
 
+const whole = (text) => text;
 const word = (text) => /^\s*(?:[\p{L}\p{N}_]+|[^\p{L}\p{N}_\s]+)/u.exec(text)?.[0] ?? text;
 
-function dismiss(view) {
+/** Take the ghost away; false when there is none. */
+export function dismiss(view) {
   if (!ghostOf(view.state)) return false;
   view.dispatch({ effects: show.of(null) });
   return true;
@@ -122,7 +129,7 @@ export function ghostText(report) {
     field,
     Prec.highest(
       keymap.of([
-        { key: "Tab", run: (view) => accept(view, (text) => text) },
+        { key: "Tab", run: (view) => accept(view, whole) },
         { key: "Ctrl-ArrowRight", run: byWord },
         { key: "Alt-ArrowRight", run: byWord },
         { key: "Escape", run: dismiss },

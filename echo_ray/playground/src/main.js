@@ -2,7 +2,7 @@
 
 import { EditorView } from "@codemirror/view";
 import { createEditor, stateOf } from "./editor.js";
-import { ghostOf, ghostText, length, showGhost } from "./ghost.js";
+import { dismiss, ghostOf, ghostText, length, showGhost } from "./ghost.js";
 import { LogView } from "./logview.js";
 import { LANGUAGES } from "./samples.js";
 import { apiKey, newSession, Service, setApiKey } from "./service.js";
@@ -96,7 +96,8 @@ function describe({ text, model, arm, latencyMs }) {
 }
 
 function problem(error) {
-  $("problem").textContent = error?.message ?? "";
+  const words = error?.message ?? "";
+  if ($("problem").textContent !== words) $("problem").textContent = words; // an alert is read out once
   $("notice").hidden = !error;
   if (!error) $("key-form").hidden = true;
   else if (error.needsKey && $("key-form").hidden) {
@@ -128,7 +129,7 @@ async function readLog() {
 
 function open(wanted) {
   stop();
-  if (ghostOf(editor.state)) editor.dispatch({ selection: { anchor: 0 } }); // reported as dismissed
+  dismiss(editor);
   kept.set(language, editor.state);
   language = wanted;
   editor.setState(kept.get(language) ?? stateOf(language, extensions));
@@ -142,6 +143,7 @@ $("language").value = language;
 $("language").addEventListener("change", (event) => open(event.target.value));
 $("again").addEventListener("click", () => {
   stop();
+  dismiss(editor);
   void service.flush();
   service = new Service(newSession());
   kept.clear();
