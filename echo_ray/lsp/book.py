@@ -49,8 +49,9 @@ class Book:
             return None
         command = item.get("command")
         arguments = command.get("arguments") if isinstance(command, dict) else None
-        if isinstance(arguments, list) and arguments and arguments[0] in self._offers:
-            return str(arguments[0])
+        named = arguments[0] if isinstance(arguments, list) and arguments else None
+        if isinstance(named, str) and named in self._offers:
+            return named
         newest = (
             offer for offer in reversed(self._offers.values()) if offer.insert_text == item.get("insertText")
         )

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lsprotocol import types as t
+from pygls.exceptions import JsonRpcInvalidParams
 
 import echo_ray
 from echo_ray.lsp import copilot, documents
 from echo_ray.lsp.config import LspConfig, with_options
 from echo_ray.lsp.documents import Place, part
-from echo_ray.lsp.protocol import EchoServer, Excluding
+from echo_ray.lsp.protocol import MALFORMED, EchoServer, Excluding
 from echo_ray.lsp.session import Proposal, Session
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def _life(made: EchoServer) -> None:
             excluded,
             ls.say,
         )
-        session.encoding = str(getattr(ls.workspace.position_encoding, "value", "utf-16"))
+        encoding = ls.workspace.position_encoding
+        session.encoding = encoding.value if isinstance(encoding, t.PositionEncodingKind) else str(encoding)
         session.folders |= {folder.uri for folder in params.workspace_folders or ()}
         if not session.folders and params.root_uri:
             session.folders.add(params.root_uri)
@@ -69,6 +71,10 @@ def _life(made: EchoServer) -> None:
     @made.feature(t.WORKSPACE_DID_CHANGE_CONFIGURATION)
     def configuration(ls: EchoServer, params: Any) -> None:
         """Settings are read once, from `initializationOptions`."""
+
+    @made.feature(MALFORMED)
+    def malformed(ls: EchoServer, params: Any) -> None:
+        raise JsonRpcInvalidParams()
 
     @made.feature(t.SHUTDOWN)
     async def shutdown(ls: EchoServer, params: Any) -> None:

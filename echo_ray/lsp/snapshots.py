@@ -36,8 +36,8 @@ class Pacer:
         self._timers[uri] = asyncio.get_running_loop().call_later(self._delay_s, self.flush, uri)
 
     def shown(self, document: Document) -> Pending | None:
-        """A request shows this text: what was pending for it, which is now forgotten. Give it back with
-        `changed` when the request was not taken.
+        """A request shows this text: what was pending for it, which is now forgotten. `put_back`
+        it when the request was not taken.
         """
         pending = self._pending.get(document.uri)
         if pending is None or pending.document.text != document.text:
