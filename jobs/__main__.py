@@ -27,6 +27,8 @@ class Verb:
     """Settings that may also be written `--name VALUE`."""
     settings: str = ""
     """`module:class` of the verb's own settings, where importing all sections takes too long."""
+    silent: tuple[str, ...] = ()
+    """Options that other programs give to every command of its kind, and that change nothing."""
 
 
 VERBS = {
@@ -56,6 +58,7 @@ VERBS = {
         ("lsp",),
         "a language server: completions in any editor that speaks LSP, and what became of them",
         settings="jobs.lsp:LspSettings",
+        silent=("--stdio",),
     ),
     "simulate": Verb("jobs.simulate:simulate", ("simulate", "serve", "cluster"), "let developers work"),
     "import": Verb("jobs.stages:import_", ("import", "cluster"), "any log to session-partitioned Parquet"),
@@ -188,7 +191,7 @@ def _run(words: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest):
         print(manual(name, verb))
         return 0
-    rest, given = named(verb, rest)
+    rest, given = named(verb, [word for word in rest if word not in verb.silent])
     path, overrides = split(rest)
     if name == "demo" and path is None:
         path = demo_file()

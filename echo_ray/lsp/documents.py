@@ -91,10 +91,15 @@ def uri_of(item: Any) -> str:
 
 
 def path_of(uri: str) -> str:
-    """Path in an address, decoded; what is no file keeps its scheme (`untitled:Untitled-1`)."""
-    parts = urlsplit(uri)
+    """Path in an address, decoded; what is no file keeps its scheme and its part (`untitled:Untitled-1`)."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri
     path = unquote(parts.path)
-    return path if parts.scheme in ("", "file") else f"{parts.scheme}:{path}"
+    if parts.scheme in ("", "file"):
+        return path
+    return f"{parts.scheme}:{path}" + (f"#{parts.fragment}" if parts.fragment else "")
 
 
 def file_name(uri: str, folders: Iterable[str]) -> str:
@@ -107,7 +112,7 @@ def file_name(uri: str, folders: Iterable[str]) -> str:
     for root in roots:
         if root and path.startswith(f"{root}/"):
             return path[len(root) + 1 :]
-    if not path.startswith("/"):
+    if "/" not in path:
         return path or "unnamed"
     whole = PurePosixPath(path)
     folder = hashlib.blake2b(str(whole.parent).encode(errors="replace"), digest_size=4).hexdigest()

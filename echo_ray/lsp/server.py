@@ -39,13 +39,16 @@ def _life(made: EchoServer) -> None:
         options = params.initialization_options
         ls.config, fault = with_options(ls.config, options)
         config = ls.config
+        key = ls.environ.get(config.api_key_env, "").strip() or None
+        if key is not None and not (key.isascii() and key.isprintable()):
+            key, fault = None, f"{config.api_key_env} holds no key: it is not one line of ASCII"
         try:
             excluded = ls.excluding(config.exclude_paths)
         except ValueError as error:
             excluded, fault = (lambda path: True), f"lsp.exclude_paths: {error}; no file is sent"
         session = ls.live = Session(
             config,
-            ls.environ.get(config.api_key_env) or None,
+            key,
             _agent(params),
             excluded,
             ls.say,

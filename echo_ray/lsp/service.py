@@ -4,6 +4,7 @@ A completion is asked for once; whatever goes wrong, the answer is None. What mu
 `Outbox`, whose sender is `deliver`. Neither code nor keys are logged.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 COMPLETIONS, EVENTS, SNAPSHOTS = "/v1/completions", "/v1/echo/events", "/v1/echo/snapshots"
 DELIVERY_TIMEOUT_S = 10.0
+_CONNECT_SHARE = 0.8
+"""Part of a completion's time in which the service must at least accept a connection."""
 _IDLE_S = 4.0
 """Connections are given up before the service does (uvicorn: 5 s), or a request meets a closed one."""
 
@@ -47,11 +50,12 @@ class Service:
     ) -> None:
         self._config, self._report, self._back = config, report, back
         self._away = False
+        self._place = urlsplit(config.url).netloc.rpartition("@")[2]  # an address may hold a password
         headers = {"user-agent": agent} | ({"authorization": f"Bearer {key}"} if key else {})
         self._http = httpx.AsyncClient(
             base_url=config.url,
             headers=headers,
-            timeout=config.timeout_ms / 1000,
+            timeout=httpx.Timeout(None, connect=_CONNECT_SHARE * config.timeout_ms / 1000),
             limits=httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=_IDLE_S),
             trust_env=not _loopback(config.url),
         )
@@ -59,12 +63,13 @@ class Service:
     async def complete(self, body: dict[str, Any], headers: dict[str, str]) -> Answer | None:
         """The answer to a completion request; cancelling closes its connection."""
         try:
-            reply = await self._http.post(COMPLETIONS, json=body, headers=headers)
-        except httpx.ConnectError:
+            async with asyncio.timeout(self._config.timeout_ms / 1000):
+                reply = await self._http.post(COMPLETIONS, json=body, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
             self._failed("cannot be reached")
             return None
-        except httpx.ConnectTimeout:
-            self._failed("does not accept connections")
+        except TimeoutError:
+            log.info("no completion within %d ms", self._config.timeout_ms)
             return None
         except httpx.HTTPError as error:
             log.info("no completion: %s", type(error).__name__)
@@ -104,15 +109,15 @@ class Service:
         await self._http.aclose()
 
     def _failed(self, what: str) -> None:
-        log.info("the completion service at %s %s", self._config.url, what)
+        log.info("the completion service at %s %s", self._place, what)
         if not self._away:
             self._away = True
-            self._report(f"echo-ray: the completion service at {self._config.url} {what}; see lsp.url")
+            self._report(f"echo-ray: the completion service at {self._place} {what}; see lsp.url")
 
     def _worked(self) -> None:
         if self._away:
             self._away = False
-            log.info("the completion service at %s answers again", self._config.url)
+            log.info("the completion service at %s answers again", self._place)
         self._back()
 
 
