@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_ray.errors import ConfigError
-from echo_ray.lsp.book import MAX_OFFERS, Book
+from echo_ray.lsp.book import ACCEPTED, DISMISSED, MAX_OFFERS, PARTIALLY_ACCEPTED, SHOWN, Book
 from echo_ray.lsp.config import LspConfig, with_options
 from echo_ray.lsp.outbox import Message, Outbox, Sent
 from echo_ray.schema import EventType
@@ -48,6 +48,10 @@ def test_any_reports_make_one_sensible_life(typed: str, text: str, reports: list
     assert set(kinds) <= set(EventType)
     if told:  # the service takes them all
         assert len(told) == len(event_records({"events": told}, "u", 0))  # type: ignore[arg-type]
+
+
+def test_the_types_are_those_of_the_data_contract() -> None:
+    assert set(EventType) == {SHOWN, ACCEPTED, PARTIALLY_ACCEPTED, DISMISSED}
 
 
 def test_the_oldest_suggestions_are_forgotten() -> None:

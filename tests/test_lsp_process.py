@@ -84,7 +84,7 @@ def test_the_verb_imports_nothing_heavy() -> None:
     told = "import sys, jobs.__main__, jobs.lsp; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", told], capture_output=True, check=True, text=True)
     loaded = set(done.stdout.split())
-    assert set() == loaded & {"ray", "torch", "vllm", "transformers", "fastapi", "jobs.settings"}
+    assert set() == loaded & {"ray", "torch", "vllm", "transformers", "fastapi", "pyarrow", "jobs.settings"}
 
 
 def test_a_file_with_other_sections_serves_too_and_mistakes_are_one_sentence(

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from echo_ray.lsp.text import chars, units
-from echo_ray.schema import EventType
 
+SHOWN, ACCEPTED = "shown", "accepted"
+PARTIALLY_ACCEPTED, DISMISSED = "partially_accepted", "dismissed"
+"""Types of events, those of `echo_ray.schema`: importing that loads Arrow, and an editor waits meanwhile."""
 MAX_OFFERS = 1000
 """Suggestions remembered; reports about older ones are not understood."""
 
@@ -63,7 +65,7 @@ class Book:
         if offer is None or offer.shown_ms is not None:
             return None
         offer.shown_ms = now_ms
-        return _event(offer, EventType.SHOWN, now_ms)
+        return _event(offer, SHOWN, now_ms)
 
     def accepted(self, request_id: Any, now_ms: int) -> dict[str, Any] | None:
         """The user took all of it."""
@@ -71,7 +73,7 @@ class Book:
         if offer is None:
             return None
         offer.ended, offer.accepted_chars = True, len(offer.text)
-        return _event(offer, EventType.ACCEPTED, now_ms, offer.accepted_chars)
+        return _event(offer, ACCEPTED, now_ms, offer.accepted_chars)
 
     def partially_accepted(self, request_id: Any, length: Any, now_ms: int) -> dict[str, Any] | None:
         """The user has taken the first `length` UTF-16 units of the text that the client was given."""
@@ -85,7 +87,7 @@ class Book:
         if taken <= offer.accepted_chars:
             return None
         offer.accepted_chars = taken
-        return _event(offer, EventType.PARTIALLY_ACCEPTED, now_ms, taken)
+        return _event(offer, PARTIALLY_ACCEPTED, now_ms, taken)
 
     def dismissed(self, request_id: Any, now_ms: int) -> dict[str, Any] | None:
         """The user sent it away; nothing when a part of it was taken before."""
@@ -93,19 +95,19 @@ class Book:
         if offer is None:
             return None
         offer.ended = True
-        return None if offer.accepted_chars else _event(offer, EventType.DISMISSED, now_ms)
+        return None if offer.accepted_chars else _event(offer, DISMISSED, now_ms)
 
     def _open(self, request_id: Any) -> Offer | None:
         offer = self._offers.get(request_id) if isinstance(request_id, str) else None
         return None if offer is None or offer.ended else offer
 
 
-def _event(offer: Offer, kind: EventType, now_ms: int, accepted_chars: int | None = None) -> dict[str, Any]:
-    since = None if offer.shown_ms is None or kind is EventType.SHOWN else max(0, now_ms - offer.shown_ms)
+def _event(offer: Offer, kind: str, now_ms: int, accepted_chars: int | None = None) -> dict[str, Any]:
+    since = None if offer.shown_ms is None or kind == SHOWN else max(0, now_ms - offer.shown_ms)
     return {
         "id": uuid.uuid4().hex,
         "request_id": offer.request_id,
-        "type": kind.value,
+        "type": kind,
         "ts_ms": now_ms,
         "accepted_chars": accepted_chars,
         "visible_ms": since,
