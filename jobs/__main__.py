@@ -25,6 +25,10 @@ class Verb:
     """Settings that the words after the first of `words` give, by what that one is."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Settings that may also be written `--name VALUE`."""
+    settings: str = ""
+    """`module:class` of the verb's own settings, where importing all sections takes too long."""
+    silent: tuple[str, ...] = ()
+    """Options that other programs give to every command of its kind, and that change nothing."""
 
 
 VERBS = {
@@ -49,6 +53,13 @@ VERBS = {
         "simulate, mine, distil, verify, select, perplexity, balance, train, experiment, report",
     ),
     "serve": Verb("jobs.serve:serve", ("serve", "cluster"), "answer completion requests and log them"),
+    "lsp": Verb(
+        "jobs.lsp:lsp",
+        ("lsp",),
+        "a language server: completions in any editor that speaks LSP, and what became of them",
+        settings="jobs.lsp:LspSettings",
+        silent=("--stdio",),
+    ),
     "simulate": Verb("jobs.simulate:simulate", ("simulate", "serve", "cluster"), "let developers work"),
     "import": Verb("jobs.stages:import_", ("import", "cluster"), "any log to session-partitioned Parquet"),
     "mine": Verb("jobs.stages:mine", ("mine", "cluster"), "log to samples: what was left in each gap"),
@@ -187,19 +198,37 @@ def _run(words: list[str]) -> int:
     if any(word in ("-h", "--help") for word in rest):
         print(manual(name, verb))
         return 0
-    rest, given = named(verb, rest)
+    rest, given = named(verb, [word for word in rest if word not in verb.silent])
     path, overrides = split(rest)
-    from jobs.references import resolved
-    from jobs.settings import RunConfig
-
     if name == "demo" and path is None:
         path = demo_file()
-    settings = resolved(config.load(RunConfig, path, overrides, given), verb.sections)
+    settings = _own_settings(verb, path, overrides) or _all_settings(verb, path, overrides, given)
     command = " ".join(["echo-ray", *words])
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     module, function = verb.target.split(":")
     getattr(importlib.import_module(module), function)(settings, command)
     return 0
+
+
+def _own_settings(verb: Verb, path: Path | None, overrides: Sequence[str]) -> config.Config | None:
+    """The settings of a verb that has its own class; None where they hold more than that, or a mistake."""
+    if not verb.settings:
+        return None
+    module, name = verb.settings.split(":")
+    kind: type[config.Config] = getattr(importlib.import_module(module), name)
+    try:
+        return config.load(kind, path, overrides)
+    except ConfigError:
+        return None
+
+
+def _all_settings(
+    verb: Verb, path: Path | None, overrides: Sequence[str], given: Mapping[str, str]
+) -> config.Config:
+    from jobs.references import resolved
+    from jobs.settings import RunConfig
+
+    return resolved(config.load(RunConfig, path, overrides, given), verb.sections)
 
 
 def named(verb: Verb, words: Sequence[str]) -> tuple[list[str], dict[str, str]]:

@@ -9,6 +9,7 @@ from echo_ray.cluster import ClusterConfig
 from echo_ray.config import Config
 from echo_ray.llm.config import LlmConfig
 from echo_ray.log.partition import ImportConfig
+from echo_ray.lsp.config import LspConfig
 from echo_ray.pretrain.config import PretrainConfig
 from echo_ray.serve.config import ServeConfig
 from echo_ray.stages.balance import BalanceConfig
@@ -126,6 +127,7 @@ class RunConfig(Config):
     cluster: ClusterConfig = ClusterConfig()
     simulate: SimulateSection = SimulateSection()
     serve: ServeConfig = ServeConfig()
+    lsp: LspConfig = LspConfig()
     import_: ImportConfig = Field(ImportConfig(), alias="import")
     mine: MineConfig = MineConfig()
     distil: DistilConfig = DistilConfig()

@@ -1,0 +1,1 @@
+"""A language server between any editor and a running completion service; needs no Ray and no model."""
