@@ -94,9 +94,9 @@ def split(prompt: str) -> Parts | None:
     """The halves of a prompt in the text form of a family; None when it has none."""
     text = next((prompt[len(begin) :] for begin in _BEGINS if prompt.startswith(begin)), prompt)
     for form in _FORMS:
-        start = _start(text, form.head)
         end = len(text) - len(form.tail)
-        if start is None or not text.endswith(form.tail):
+        start = _start(text, form.head) if text.endswith(form.tail) else None
+        if start is None:
             continue
         first = start + len(form.head)
         find = text.find if form.suffix_first else text.rfind
@@ -164,9 +164,11 @@ def _start(text: str, head: str) -> int | None:
     """Where a prompt's first sentinel stands; only what clients put there may stand before it."""
     if text.startswith(head):
         return 0
-    found = text.find(head)
-    known = text.startswith(_OPENINGS) or any(token in text[: max(0, found)] for token in _SEPARATORS)
-    return found if found >= 0 and known else None
+    if text.startswith(_OPENINGS):
+        found = text.find(head)
+        return None if found < 0 else found
+    before, there, _ = text.partition(head)
+    return len(before) if there and any(token in before for token in _SEPARATORS) else None
 
 
 def _before(parts: Parts) -> Recovered:
