@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mistralai.client import models as mistral_models
 from mistralai.client.errors import HTTPValidationErrorData
@@ -140,6 +140,12 @@ def test_as_many_choices_and_stops_as_allowed() -> None:
     assert (8, MAX_STOPS) == (asked.n, len(asked.stop))
 
 
+def test_a_share_of_nothing_is_one_that_engines_take() -> None:
+    share = parsed(openai, SDK | {"top_p": 0}).top_p
+    assert share is not None
+    assert 0 < share < 1e-5
+
+
 def test_the_openai_library_reads_the_reply_and_its_stream_says_the_same() -> None:
     asked = parsed(openai, SDK | {"stream": True, "stream_options": {"include_usage": True}})
     answered = replied("a + b", "b + a")
@@ -254,11 +260,13 @@ def check(body: Any) -> None:
     join.match(body)
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_body_is_asked_or_refused(body: Any) -> None:
     check(body)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(GOOD), st.dictionaries(st.sampled_from(NAMES), JSON, max_size=3))
 def test_a_good_body_with_any_other_fields_is_asked_or_refused(body: Any, changes: Any) -> None:
     check(body | changes)

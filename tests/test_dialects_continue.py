@@ -139,8 +139,8 @@ def test_of_several_the_same_text_then_the_nearest_time_counts() -> None:
     join = Join()
     for number in range(3):
         join.served(f"cmpl-{number}", "jane", SERVED_MS + number * 60_000, PREFIX, SUFFIX, TEXT)
-    join.served("longer", "jane", SERVED_MS, PREFIX, SUFFIX, TEXT + " + c")
-    stamps = {0: "12:00:00.400", 1: "12:01:20", 2: "12:59:00"}
+    join.served("longer", "jane", SERVED_MS + 20_000, PREFIX, SUFFIX, TEXT + " + c")
+    stamps = {0: "12:00:20.400", 1: "12:01:20", 2: "12:59:00"}
     for number, stamp in stamps.items():
         assert f"cmpl-{number}" == join.match(DATA | {"timestamp": f"2026-03-01T{stamp}Z"})
     assert "cmpl-2" == join.match(DATA | {"timestamp": None})

@@ -148,6 +148,7 @@ def test_health_names_a_model_and_a_version_that_has_settings() -> None:
         ({"type": "select", "elapsed": 900, "select_kind": "line"}, None, ("partially_accepted", 900)),
         ({"type": "select", "select_kind": None}, "", ("accepted", None)),
         ({"type": "dismiss", "elapsed": 1200}, None, ("dismissed", 1200)),
+        ({"type": "dismiss"}, "line", ("dismissed", None)),
         ({"type": "select", "elapsed": -5}, None, ("accepted", None)),
     ],
 )

@@ -148,14 +148,13 @@ def _forms() -> Iterator[_Form]:
 
 _FORMS = tuple(dict.fromkeys(_forms()))
 _BEGINS = tuple(dict.fromkeys(family.begin for family in FAMILIES if family.begin))
+_FILES = tuple(family.files for family in FAMILIES)
 _REPOSITORIES = tuple(
-    dict.fromkeys(
-        (family.files.repository, family.files.before) for family in FAMILIES if family.files.before
-    )
+    dict.fromkeys((files.repository, files.before) for files in _FILES if files.repository and files.before)
 )
 """Tokens before a repository's name and before every file, by family."""
-_REPOSITORY = next(family.files.repository for family in FAMILIES if family.files.repository)
-_SEPARATORS = tuple(dict.fromkeys(family.files.after for family in FAMILIES if family.files.after))
+_REPOSITORY = _REPOSITORIES[0][0]
+_SEPARATORS = tuple(dict.fromkeys(files.after for files in _FILES if files.after))
 """Tokens between files, where no token stands before the first."""
 _OPENINGS = (_CONTEXT, *(token for tokens in _REPOSITORIES for token in tokens))
 
@@ -241,14 +240,14 @@ def _headed(found: Recovered) -> Recovered:
 
 def _comment_snippets(header: str) -> list[Snippet]:
     """Other files in a comment header, whose last line names the file that is completed."""
-    found: list[Snippet] = []
+    found: list[tuple[str, list[str]]] = []
     for line in header.split("\n")[:-2]:
         text = line.partition(" ")[2]
         if text.startswith("Path: "):
-            found.append(Snippet(text.removeprefix("Path: "), ""))
+            found.append((text.removeprefix("Path: "), []))
         elif found:
-            found[-1] = found[-1]._replace(text=f"{found[-1].text}{text}\n")
-    return found
+            found[-1][1].append(f"{text}\n")
+    return [Snippet(path, "".join(lines)) for path, lines in found]
 
 
 def _comment_path(prefix: str) -> str | None:
