@@ -21,7 +21,17 @@ MAX_SNIPPETS = 64
 """Texts of other files that are looked at, most important first (count)."""
 
 _MAX_TOKENS = 2**31 - 1
-_SHORT = reprlib.Repr()
+
+
+class _Short(reprlib.Repr):
+    """Representations that are short and never fail."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python refuses to write a number of more than 4,300 digits."""
+        return "a number of many digits" if x.bit_length() > 128 else repr(x)
+
+
+_SHORT = _Short()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring, _SHORT.maxother = 2, 3, 3, 50, 50
 
 
@@ -143,8 +153,6 @@ def said(value: JSON, *names: str) -> str | None:
 
 def shown(value: JSON) -> str:
     """A value as a message shows it: short, whatever its size and depth."""
-    if isinstance(value, int) and value.bit_length() > 64:
-        return "a number of many digits"
     return _SHORT.repr(value)
 
 

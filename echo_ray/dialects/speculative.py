@@ -5,8 +5,10 @@ that the user took it.
 
 - llama.vim gives real requests 250 ms and those on top of a suggestion it shows more. For a client that sends
   both, that decides. It fails for users who set 250 ms for both.
-- For all others a request is speculative when its context is, white space aside, an earlier one of the
-  session plus a completion of it, with the same suffix: clients do not ask in that state after an accept.
+- For all others a request is speculative when its context is an earlier one of the session plus a completion
+  of it (less its last line ends), with the same suffix: clients do not ask in that state after an accept.
+  White space inside is not compared, for llama.vim changes indentation. White space at the end is: a space or
+  a line end after a suggestion was taken is the user's.
 
 Long contexts are compared by their last 2,000 characters that are no white space, for a window slides.
 `Sessions` works request by request; `log.llamacpp`, which sees a whole capture, uses `Expected` alone.
@@ -38,7 +40,7 @@ class Expected:
     def add(self, session: int, prefix: str, suffix: str, texts: Iterable[str]) -> None:
         """Remember what follows from a request that was answered with `texts`."""
         line = suffix.split("\n", 1)[0]
-        for text in filter(str.strip, texts):
+        for text in (text.rstrip("\n") for text in texts if text.strip()):
             self._known.put(session, _key(prefix + text, suffix), True)
             # llama.vim puts the whole current line before the completion
             self._known.put(session, _key(prefix + line + text, suffix[len(line) :]), True)
@@ -84,4 +86,4 @@ def _key(context: str, suffix: str) -> int:
     tail = "".join(context[-2 * _COMPARED_CHARS :].split())
     if len(tail) < _COMPARED_CHARS < len(context):
         tail = "".join(context.split())
-    return digest(tail[-_COMPARED_CHARS:], suffix)
+    return digest(tail[-_COMPARED_CHARS:], context[len(context.rstrip()) :], suffix)

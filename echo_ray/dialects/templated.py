@@ -9,7 +9,7 @@ clients put before the code, and keeps it as file, repository, language and snip
 | Continue | comments (`# Path: a.py`, its text, then `# dir/file.py`), `+++++ path`, `<|repo_name|>...` |
 | minuet | two comments: `# language: python` and `# indentation: use 4 spaces for a tab` |
 | llama.vscode | `Context:` and other files before the first sentinel |
-| repository prompts of Qwen and StarCoder2 | `<|repo_name|>`, then `<|file_sep|>path` for each file |
+| repository prompts of Qwen, StarCoder2, CodeGemma | `<|repo_name|>`, then `<|file_sep|>path` for each file |
 
 A prompt that only contains a sentinel is code about sentinels and stays as it is. Where a sentinel is there
 twice, the suffix is taken to be without. Not covered: CodeLlama's and StarCoder's suffix-first forms, forms
@@ -41,6 +41,12 @@ _FILE_LINE = re.compile(r"(?:\A|\n\n)\+{5} (.+)\n")
 _COMMENTS = ("//", "#", "--", ";")
 _PATH = re.compile(r"(?!www\.)(?:[\w.@+-]+/)?[\w.@+-]*\.[A-Za-z]\w{0,9}")
 """The last two parts of a path, as a comment header names the file."""
+_VIM = {
+    **dict.fromkeys(("sh", "bash", "zsh", "ksh"), "shellscript"),
+    **{"cs": "csharp", "make": "makefile", "objc": "objective-c", "objcpp": "objective-cpp"},
+    **{"plaintex": "tex", "ps1": "powershell", "text": "plaintext", "dosbatch": "bat"},
+}
+"""File types of Vim that VS Code calls otherwise."""
 _MINUET = re.compile(
     r"(?P<mark>\S{1,4}) ?language: (?P<language>[\w.+#-]+) ?\S{0,3}\n"
     r"(?P=mark) ?indentation: use (?:\d+ spaces|\t|\\t) for a tab ?\S{0,3}\n"
@@ -88,9 +94,9 @@ def split(prompt: str) -> Parts | None:
     """The halves of a prompt in the text form of a family; None when it has none."""
     text = next((prompt[len(begin) :] for begin in _BEGINS if prompt.startswith(begin)), prompt)
     for form in _FORMS:
-        start = _start(text, form.head)
         end = len(text) - len(form.tail)
-        if start is None or not text.endswith(form.tail):
+        start = _start(text, form.head) if text.endswith(form.tail) else None
+        if start is None:
             continue
         first = start + len(form.head)
         find = text.find if form.suffix_first else text.rfind
@@ -142,13 +148,14 @@ def _forms() -> Iterator[_Form]:
 
 _FORMS = tuple(dict.fromkeys(_forms()))
 _BEGINS = tuple(dict.fromkeys(family.begin for family in FAMILIES if family.begin))
+_FILES = tuple(family.files for family in FAMILIES)
 _REPOSITORIES = tuple(
-    dict.fromkeys(
-        (family.files.repository, family.files.before) for family in FAMILIES if family.files.before
-    )
+    dict.fromkeys((files.repository, files.before) for files in _FILES if files.repository and files.before)
 )
 """Tokens before a repository's name and before every file, by family."""
-_REPOSITORY = next(family.files.repository for family in FAMILIES if family.files.repository)
+_REPOSITORY = _REPOSITORIES[0][0]
+_SEPARATORS = tuple(dict.fromkeys(files.after for files in _FILES if files.after))
+"""Tokens between files, where no token stands before the first."""
 _OPENINGS = (_CONTEXT, *(token for tokens in _REPOSITORIES for token in tokens))
 
 
@@ -156,8 +163,11 @@ def _start(text: str, head: str) -> int | None:
     """Where a prompt's first sentinel stands; only what clients put there may stand before it."""
     if text.startswith(head):
         return 0
-    found = text.find(head) if text.startswith(_OPENINGS) else -1
-    return None if found < 0 else found
+    if text.startswith(_OPENINGS):
+        found = text.find(head)
+        return None if found < 0 else found
+    before, there, _ = text.partition(head)
+    return len(before) if there and any(token in before for token in _SEPARATORS) else None
 
 
 def _before(parts: Parts) -> Recovered:
@@ -165,10 +175,14 @@ def _before(parts: Parts) -> Recovered:
     found = Recovered(parts.prefix, parts.suffix)
     if parts.before.startswith(_CONTEXT):
         return replace(found, snippets=_held([Snippet("", parts.before.removeprefix(_CONTEXT))]))
-    tokens = next((both for both in _REPOSITORIES if parts.before.startswith(both)), None)
+    before = parts.before
+    tokens = next((both for both in _REPOSITORIES if before.startswith(both)), None)
     if tokens is None:
-        return found
-    name, files = _files(parts.before, *tokens)
+        between = next((token for token in _SEPARATORS if token in before), None)
+        if between is None:
+            return found
+        before, tokens = between + before, ("", between)
+    name, files = _files(before, *tokens)
     found = replace(found, repository=name)
     if not files or files[-1].text.strip():  # the last file is another one, no heading of this one
         return replace(found, snippets=_held(files))
@@ -183,7 +197,7 @@ def _before(parts: Parts) -> Recovered:
 def _files(text: str, repository: str, file: str) -> tuple[str | None, list[Snippet]]:
     """The repository's name and the files in a repository prompt."""
     head, *files = text.split(file)
-    name = head.removeprefix(repository).strip() if head.startswith(repository) else ""
+    name = head.removeprefix(repository).strip()
     found = []
     for content in files:
         first, end, rest = content.partition("\n")
@@ -197,7 +211,8 @@ def _commented(found: Recovered) -> Recovered:
     comments = _MINUET.match(found.prefix)
     if comments is None:
         return found
-    return replace(found, prefix=found.prefix[comments.end() :], language=comments["language"])
+    language = _VIM.get(comments["language"], comments["language"])
+    return replace(found, prefix=found.prefix[comments.end() :], language=language)
 
 
 def _headed(found: Recovered) -> Recovered:
@@ -225,14 +240,14 @@ def _headed(found: Recovered) -> Recovered:
 
 def _comment_snippets(header: str) -> list[Snippet]:
     """Other files in a comment header, whose last line names the file that is completed."""
-    found: list[Snippet] = []
+    found: list[tuple[str, list[str]]] = []
     for line in header.split("\n")[:-2]:
         text = line.partition(" ")[2]
         if text.startswith("Path: "):
-            found.append(Snippet(text.removeprefix("Path: "), ""))
+            found.append((text.removeprefix("Path: "), []))
         elif found:
-            found[-1] = found[-1]._replace(text=f"{found[-1].text}{text}\n")
-    return found
+            found[-1][1].append(f"{text}\n")
+    return [Snippet(path, "".join(lines)) for path, lines in found]
 
 
 def _comment_path(prefix: str) -> str | None:
