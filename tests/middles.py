@@ -66,7 +66,12 @@ def _middle(language: str, code: str, parsed: syntax.Parsed, draw: random.Random
     for _ in range(2 * (kind == "several")):
         below = stop + len(code[stop:]) - len(code[stop:].lstrip(" \t\n"))
         more = syntax.statement(parsed, below) if "\n" == code[stop:below].strip(" \t") else None
-        if "\n\n" in code[stop - 1 : below] or more is None or more.start != below or code.rfind("\n", 0, below) + 1 + start - line != below:
+        if (
+            "\n\n" in code[stop - 1 : below]
+            or more is None
+            or more.start != below
+            or code.rfind("\n", 0, below) + 1 + start - line != below
+        ):
             break
         stop = more.stop
     if kind == "rest":
@@ -86,7 +91,7 @@ def _middle(language: str, code: str, parsed: syntax.Parsed, draw: random.Random
 
 
 def corrupted(middle: Middle, draw: random.Random) -> str | None:
-    """The middle, then code that follows it, then code from elsewhere in its file; None where nothing follows."""
+    """The middle, what follows it, and code from elsewhere in its file; None where nothing follows."""
     below = middle.suffix.split("\n")
     wanted = draw.randint(1, 4)
     stops = [number + 1 for number, line in enumerate(below) if line.strip()][:wanted]

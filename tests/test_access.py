@@ -73,14 +73,24 @@ def test_a_name_is_taken_once_and_free_again_after_it_is_revoked(file: Path) -> 
         ("- [", "is not valid YAML"),
         ("- ek_secretsecret", r"keys\[0\].hash must be a SHA-256"),
         ("- {name: a, hash: ek_secretsecret}", r"keys\[0\].hash must be a SHA-256"),
-        ("- {name: a b, hash: %s}" % ("0f" * 32), "name = 'a b' is refused"),
-        ("- {name: a, hash: %s, rate_pers: 1}" % ("0f" * 32), r"keys\[0\]: unknown key rate_pers; .* rate_per_s\?"),
-        ("- {name: a, hash: %s, rate_per_s: .nan}" % ("0f" * 32), "rate_per_s = nan is refused"),
-        ("- {name: a, hash: %s}\n- {name: a, hash: %s}" % ("0f" * 32, "0e" * 32), "has name a 2 times"),
-        ("- {name: a, hash: %s}\n- {name: b, hash: %s}" % ("0f" * 32, "0f" * 32), "has hash 0f0f.* 2 times"),
+        ("- {name: a b, hash: %s}".replace("%s", "0f" * 32), "name = 'a b' is refused"),
+        (
+            "- {name: a, hash: %s, rate_pers: 1}".replace("%s", "0f" * 32),
+            r"keys\[0\]: unknown key rate_pers; .* rate_per_s\?",
+        ),
+        ("- {name: a, hash: %s, rate_per_s: .nan}".replace("%s", "0f" * 32), "rate_per_s = nan is refused"),
+        (
+            "- {name: a, hash: %s}\n- {name: a, hash: %s}".replace("%s", "0f" * 32, 1).replace(
+                "%s", "0e" * 32
+            ),
+            "has name a 2 times",
+        ),
+        ("- {name: a, hash: %s}\n- {name: b, hash: %s}".replace("%s", "0f" * 32), "has hash 0f0f.* 2 times"),
     ],
 )
-def test_a_faulty_file_is_one_sentence_that_gives_no_key_away(tmp_path: Path, raw: str, sentence: str) -> None:
+def test_a_faulty_file_is_one_sentence_that_gives_no_key_away(
+    tmp_path: Path, raw: str, sentence: str
+) -> None:
     file = tmp_path / "keys.yaml"
     file.write_text(raw)
     file.chmod(0o600)
@@ -98,7 +108,7 @@ def test_a_file_that_others_may_write_or_that_is_not_there_is_refused(tmp_path: 
     file.chmod(0o666)
     with pytest.raises(ConfigError, match=r"written by others \(mode 0666\): chmod 600"):
         keys.load(file)
-    file.write_text("- {name: a, hash: %s, created: 2026-01-02T03:04:05Z}" % ("0f" * 32))
+    file.write_text("- {name: a, hash: %s, created: 2026-01-02T03:04:05Z}".replace("%s", "0f" * 32))
     file.chmod(0o644)
     assert "2026-01-02T03:04:05+00:00" == keys.load(file)[0].created
 

@@ -101,7 +101,9 @@ def add(path: Path, key: Key) -> None:
     with _alone(path):
         known = load(path) if path.exists() else ()
         if any(one.name == key.name for one in known):
-            raise ConfigError(f"keys.name={key.name} is in use in {path}: revoke it first or take another name")
+            raise ConfigError(
+                f"keys.name={key.name} is in use in {path}: revoke it first or take another name"
+            )
         _write(path, (*known, key))
 
 
@@ -195,7 +197,9 @@ def _read(path: Path) -> tuple[tuple[Key, ...], _Signature]:
     for what in ("name", "hash"):
         value, count = next(iter(Counter(getattr(key, what) for key in keys).most_common(1)), ("", 0))
         if count > 1:
-            raise ConfigError(f"the keys file {path} has {what} {value:.64} {count} times: remove all but one")
+            raise ConfigError(
+                f"the keys file {path} has {what} {value:.64} {count} times: remove all but one"
+            )
     return keys, _signature(status)
 
 

@@ -1,7 +1,8 @@
 """The key that a request carries, and what it means. Pure.
 
-Clients send keys as `Authorization: Bearer KEY` (most), `x-api-key` (Continue, beside the bearer) or `api-key`
-(Azure's dialect). llama.vim always sends a bearer and leaves it empty when it has no key: an empty one is none.
+Clients send keys as `Authorization: Bearer KEY` (most), `x-api-key` (Continue, beside the bearer) or
+`api-key` (Azure's dialect). llama.vim always sends a bearer and leaves it empty when it has no key: an empty
+one is none.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,9 @@ def tokens(headers: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(token for token in found if token))
 
 
-def authenticate(headers: Mapping[str, str], ring: KeyRing | None, admin: bool = False) -> Key | Refusal | None:
+def authenticate(
+    headers: Mapping[str, str], ring: KeyRing | None, admin: bool = False
+) -> Key | Refusal | None:
     """Whose request it is: None for anybody's where no keys are configured (`ring` is None), a `Refusal` when
     it carries no valid key, or none of an administrator where `admin` asks for one. Without keys everybody is
     an administrator: keep such a service on loopback.

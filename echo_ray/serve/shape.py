@@ -34,7 +34,7 @@ _LOOSE = re.compile(
     r"\s*(?:#\s*(?:if|el|end|def|undef|pragma|include|region|error|warning|line)\w*\b|\w[\w ]*:(?!:|=))"
 )
 _QUOTED = re.compile(
-    r"\"\"\".*?\"\"\"|'''.*?'''|/\*.*?\*/|`(?:\\.|[^`\\])*`|(?P<open>\"\"\"|'''|/\*|`)"
+    r"\"\"\".*?\"\"\"|'''.*?'''|/\*.*?\*/|`(?:\\.|[^`\\])*`|(?P<open>(?:\"\"\"|'''|/\*|`).*)"
     r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
     re.DOTALL,
 )
@@ -77,11 +77,11 @@ def caught_up(text: str, prefix: str, suffix: str) -> str:
 
 
 def unit(text: str, prefix: str) -> str:
-    """`text` up to the end of the block that the cursor is in: before the first line that is indented less than
-    the cursor's, or that begins a second statement at its level after a blank line.
+    """`text` up to the end of the block that the cursor is in: before the first line that is indented less
+    than the cursor's, or that begins a second statement at its level after a blank line.
 
-    A line that closes something belongs to the block, and the block ends with it. Nothing ends inside brackets
-    that `text` opens, or inside strings and comments over several lines.
+    A line that closes something belongs to the block, and the block ends with it. Nothing ends inside
+    brackets that `text` opens, or inside strings and comments over several lines.
     """
     here = current_line(prefix)
     base = _statement_column(prefix) if here.strip() else None
@@ -114,8 +114,8 @@ def first_lines(text: str, max_lines: int) -> str:
 
 
 def closed(text: str, prefix: str, suffix: str) -> str:
-    """`text` without brackets that fit nowhere: up to a closing one without which everything is closed, and up
-    to the last line behind which nothing that `text` opens is open.
+    """`text` without brackets that fit nowhere: up to a closing one without which everything is closed, and
+    up to the last line behind which nothing that `text` opens is open.
 
     Where no line ends like this the text stays: the header of a block alone is a good answer.
     """
@@ -171,8 +171,8 @@ def _follows(lines: list[str], wanted: list[str]) -> bool:
 
 
 def _is_inside(before: str, after: str, prefix: str) -> bool:
-    """Whether the end of `before` lies in brackets, or in a string, comment or element over several lines, that
-    it opens itself, or in such a string or comment that `prefix` opens.
+    """Whether the end of `before` lies in brackets, or in a string, comment or element over several lines,
+    that it opens itself, or in such a string or comment that `prefix` opens.
     """
     if _opened(before):
         return True
