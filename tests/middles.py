@@ -57,8 +57,23 @@ def _middle(language: str, code: str, parsed: syntax.Parsed, draw: random.Random
     unit = syntax.statement(parsed, start)
     if unit is None or unit.start != start or unit.stop > len(code):
         return None
-    kind = draw.choice(["statement", "rest", "line"])
+    kind = draw.choice(["statement", "rest", "line", "block", "several"])
     stop = unit.stop
+    if kind == "block":
+        if unit.header is None or unit.header >= stop or code[unit.header : unit.header + 1] != "\n":
+            return None
+        start = unit.header
+    for _ in range(2 * (kind == "several")):
+        below = stop + len(code[stop:]) - len(code[stop:].lstrip(" \t\n"))
+        more = syntax.statement(parsed, below) if "\n" == code[stop:below].strip(" \t") else None
+        if (
+            "\n\n" in code[stop - 1 : below]
+            or more is None
+            or more.start != below
+            or code.rfind("\n", 0, below) + 1 + start - line != below
+        ):
+            break
+        stop = more.stop
     if kind == "rest":
         first = min(stop, code.find("\n", start) % (len(code) + 1))
         start = draw.randrange(start, max(start + 1, first))
@@ -73,3 +88,15 @@ def _middle(language: str, code: str, parsed: syntax.Parsed, draw: random.Random
         left = max([0, *(at for at in starts if at <= start - WINDOW_CHARS // 2)])
         right = min(len(code), stop + WINDOW_CHARS // 4)
     return Middle(kind, language, code[left:start], text, code[start + len(text) : right])
+
+
+def corrupted(middle: Middle, draw: random.Random) -> str | None:
+    """The middle, what follows it, and code from elsewhere in its file; None where nothing follows."""
+    below = middle.suffix.split("\n")
+    wanted = draw.randint(1, 4)
+    stops = [number + 1 for number, line in enumerate(below) if line.strip()][:wanted]
+    above = [line for line in middle.prefix.split("\n")[:-1] if line.strip()]
+    if not stops or len(above) < 4:
+        return None
+    at = draw.randrange(len(above) - 2)
+    return middle.text + "\n".join([*below[: stops[-1]], *above[at : at + 3]])

@@ -67,10 +67,6 @@ class Key(Config):
         return value.isoformat() if isinstance(value, date) else value
 
 
-class _File(Config):
-    keys: tuple[Key, ...]
-
-
 def digest(token: str) -> str:
     """Hash of a key as files keep it (hexadecimal).
 
@@ -197,7 +193,7 @@ def _read(path: Path) -> tuple[tuple[Key, ...], _Signature]:
                 f"the keys file {path}: keys[{number}].hash must be a SHA-256 of 64 hexadecimal digits, as "
                 "echo-ray keys add NAME writes it"
             )
-    keys = build(_File, {"keys": tree}, source=str(path)).keys
+    keys = tuple(build(Key, entry, source=f"{path}, keys[{number}]") for number, entry in enumerate(tree))
     for what in ("name", "hash"):
         value, count = next(iter(Counter(getattr(key, what) for key in keys).most_common(1)), ("", 0))
         if count > 1:

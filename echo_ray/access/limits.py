@@ -1,9 +1,9 @@
-"""How often one may ask: a token bucket for each key, and for each address without one. Pure; the clock is given.
+"""How often one may ask: a token bucket for each key, and for each address without one. Pure: takes a clock.
 
 Each bucket is one number, the time at which it will be full again (the generic cell rate algorithm, ITU-T
-I.371): a bucket that is full is as good as none, so idle ones are forgotten. Keys and addresses have tables of
-their own, so that a crowd of addresses pushes nobody's key out. An IPv6 network (/64) is one address: it is
-what one customer gets.
+I.371): a bucket that is full is as good as none, so idle ones are forgotten. Keys and addresses have tables
+of their own, so that a crowd of addresses pushes nobody's key out. An IPv6 network (/64) is one address: it
+is what one customer gets.
 
 Not covered: limits across several gateways; each counts for itself. When more addresses are busy at once than
 the table holds, the one that waited longest since its last request starts anew.

@@ -1,7 +1,8 @@
 """The key that a request carries, and what it means. Pure.
 
-Clients send keys as `Authorization: Bearer KEY` (most), `x-api-key` (Continue, beside the bearer) or `api-key`
-(Azure's dialect). llama.vim always sends a bearer and leaves it empty when it has no key: an empty one is none.
+Clients send keys as `Authorization: Bearer KEY` (most), `x-api-key` (Continue, beside the bearer) or
+`api-key` (Azure's dialect). llama.vim always sends a bearer and leaves it empty when it has no key: an empty
+one is none.
 """
 
 from collections.abc import Mapping

@@ -1,23 +1,24 @@
 """Answers without the engine: the same question again, and typing along a proposal.
 
-A question is a `Place` (who asks where, of which model, sampled how) and the text on both sides of the cursor.
-Three ways to be answered:
+A question is a `Place` (who asks where, of which model, sampled how) and the text on both sides of the
+cursor. Three ways to be answered:
 
-- `exact`: the question was answered within `ttl_s` (Tabby's re-asks, llama.vim's speculative request that comes
-  true);
-- `joined`: the question is being answered right now (minuet's three requests at once): one engine call for all;
+- `exact`: the question was answered within `ttl_s` (Tabby's re-asks, llama.vim's speculative request that
+  comes true);
+- `joined`: the question is being answered right now (minuet's three requests at once): one engine call for
+  all;
 - `typed`: the user has typed the first characters of a proposal, and everything else is as it was: the answer
   is the rest. Not when all of it was typed or accepted: what comes next only the engine knows.
 
-A proposal is what post-processing left of the model's text in its own context. The rest of it stands in another
-one (more text before the cursor: other lines to repeat, other brackets open), so `refit`, the post-processing
-itself, is run on it again; where it leaves nothing, the engine is asked.
+A proposal is what post-processing left of the model's text in its own context. The rest of it stands in
+another one (more text before the cursor: other lines to repeat, other brackets open), so `refit`, the
+post-processing itself, is run on it again; where it leaves nothing, the engine is asked.
 
 Nothing is shared across users, sessions, files, versions or sampling parameters, since they are the place.
 Bounded by entries, bytes and age; the least recently used goes first. For one event loop, no threads.
 
-Not covered: windows that moved by a line between two requests, which miss; typing along an answer that is still
-being made.
+Not covered: windows that moved by a line between two requests, which miss; typing along an answer that is
+still being made.
 """
 
 import asyncio
@@ -77,8 +78,8 @@ class Reply(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[V]):
-    """A reply and where it came from. Of one that was typed along, only `reply.text` is the answer: `value` is
-    that of the whole.
+    """A reply and where it came from. Of one that was typed along, only `reply.text` is the answer: `value`
+    is that of the whole.
     """
 
     reply: Reply[V]

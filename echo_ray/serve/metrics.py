@@ -17,11 +17,12 @@ MAX_VALUES = 32
 """Values of one label that are told apart (count)."""
 
 DIALECTS = frozenset({"openai", "deepseek", "mistral", "tabby", "llamacpp", "ollama", "lsp", "native"})
-LANGUAGES = frozenset(
-    """c cpp csharp css dart dockerfile elixir go haskell html java javascript javascriptreact json jsonc julia
-    kotlin latex lua makefile markdown objective-c perl php plaintext powershell python r ruby rust scala scss
-    shellscript sql svelte swift toml typescript typescriptreact vue xml yaml""".split()
+_LANGUAGES = (
+    "c cpp csharp css dart dockerfile elixir go haskell html java javascript javascriptreact json "
+    "jsonc julia kotlin latex lua makefile markdown objective-c perl php plaintext powershell python "
+    "r ruby rust scala scss shellscript sql svelte swift toml typescript typescriptreact vue xml yaml"
 )
+LANGUAGES = frozenset(_LANGUAGES.split())
 """VS Code language identifiers that are told apart."""
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)

@@ -1,10 +1,11 @@
 """From the model's raw text to the proposal that a client sees (the paper's C1). Pure and small.
 
 In order: cut at the first stop string or leaked sentinel, drop a last line that the token limit cut, fit the
-indentation to the document (`margins`), cut where the text has caught up with the suffix and where the cursor's
-block ends (`shape`), cut what repeats the text after the cursor and brackets that fit nowhere, be silent where
-the lines above are merely said again, drop trailing white space where the line ends, and turn white space alone
-into silence (`""`). `confidence` tells how sure the model is, for services that stay silent when it is not.
+indentation to the document (`margins`), cut where the text has caught up with the suffix and where the
+cursor's block ends (`shape`), cut what repeats the text after the cursor and brackets that fit nowhere, be
+silent where the lines above are merely said again, drop trailing white space where the line ends, and turn
+white space alone into silence (`""`). `confidence` tells how sure the model is, for services that stay silent
+when it is not.
 
 Not covered: code that legitimately contains a sentinel as text: its completion ends there.
 """
@@ -25,6 +26,9 @@ MAX_LINES = 16
 MIN_WORDS_CHARS = 2
 """Shortest repetition with a letter or digit in it that is cut; a single `x` repeats by chance."""
 
+REACH_CHARS = 32_000
+"""How far around the cursor anything is looked at: most clients send less."""
+
 WINDOW_CHARS = 2000
 """How far around the cursor brackets are counted for `overlap`."""
 
@@ -38,8 +42,9 @@ class Proposal:
     leaked: bool
     """The model wrote a control token as text."""
     cut: str | None
-    """What decided where the text ends: `stop`, `sentinel`, `limit` (of tokens), `caught_up` (with the suffix),
-    `unit`, `lines`, `overlap`, `brackets` or `repeat` (of the lines above); None for the model itself."""
+    """What decided where the text ends: `stop`, `sentinel`, `limit` (of tokens), `caught_up` (with the
+    suffix), `unit`, `lines`, `overlap`, `brackets` or `repeat` (of the lines above); None for the model
+    itself."""
 
 
 def refine(
@@ -55,6 +60,7 @@ def refine(
     `finished` is false when the model ran into the token limit: then its last line is cut wherever the limit
     fell, and goes if complete lines stand before it.
     """
+    prefix, suffix = prefix[-REACH_CHARS:], suffix[:REACH_CHARS]
     cut: str | None = None
 
     def shorter(kept: str, reason: str) -> str:

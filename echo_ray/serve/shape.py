@@ -14,8 +14,14 @@ from echo_ray.text import current_line
 LEAST_WORD_CHARS = 8
 """Letters and digits that repeated text must have to be more than a common ending (count)."""
 
+SURE_WORD_CHARS = 16
+"""The same for one line that is repeated alone, and followed by something else (count)."""
+
 ABOVE_LINES = 3
 """Lines above the cursor that a completion may not merely repeat (count)."""
+
+MAX_HEADER_LINES = 20
+"""How far up the opening bracket of what the cursor's line closes is looked for (count)."""
 
 TAB_COLUMNS = 4
 """Width of a tab where it is compared with spaces."""
@@ -28,10 +34,11 @@ _LOOSE = re.compile(
     r"\s*(?:#\s*(?:if|el|end|def|undef|pragma|include|region|error|warning|line)\w*\b|\w[\w ]*:(?!:|=))"
 )
 _QUOTED = re.compile(
-    r"\"\"\".*?\"\"\"|'''.*?'''|/\*.*?\*/|`(?:\\.|[^`\\])*`|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
+    r"\"\"\".*?\"\"\"|'''.*?'''|/\*.*?\*/|`(?:\\.|[^`\\])*`|(?P<open>(?:\"\"\"|'''|/\*|`).*)"
+    r"|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'",
     re.DOTALL,
 )
-_LONG_QUOTE = re.compile(r"\"\"\"|'''|/\*|`")
+_TAG = re.compile(r"\s*<([A-Za-z][\w.:-]*)")
 
 
 def unmatched(text: str) -> int:
@@ -60,21 +67,24 @@ def caught_up(text: str, prefix: str, suffix: str) -> str:
                     return text[: offset + at]
         elif wanted and line.strip() and (number or not current_line(prefix).strip()):
             whole = line if number else current_line(prefix) + line
-            if whole.rstrip() == wanted[0] and _run(lines[number + 1 :], wanted[1:], _words(whole), 1):
+            more = lines[number + 1 :]
+            # What begins like the suffix may go on otherwise; what is begun twice is not.
+            first = number == 0 and not _follows(more, wanted[1:])
+            if whole.rstrip() == wanted[0] and not first and _run(more, wanted[1:], _words(whole), 1):
                 return text[: max(0, offset - 1)]
         offset += len(line) + 1
     return text
 
 
 def unit(text: str, prefix: str) -> str:
-    """`text` up to the end of the block that the cursor is in: before the first line that is indented less than
-    the cursor's, or that begins a second statement at its level after a blank line.
+    """`text` up to the end of the block that the cursor is in: before the first line that is indented less
+    than the cursor's, or that begins a second statement at its level after a blank line.
 
-    A line that closes something belongs to the block, and the block ends with it. Nothing ends inside brackets
-    that `text` opens, or inside strings and comments over several lines.
+    A line that closes something belongs to the block, and the block ends with it. Nothing ends inside
+    brackets that `text` opens, or inside strings and comments over several lines.
     """
     here = current_line(prefix)
-    base = _column(here) if here.strip() else None
+    base = _statement_column(prefix) if here.strip() else None
     blank = ended = False
     offset = 0
     for number, line in enumerate(text.split("\n")):
@@ -85,7 +95,7 @@ def unit(text: str, prefix: str) -> str:
         column = _column(line if number else here + line)
         if base is None:
             base = column
-        elif number and column <= base and not _is_inside(before, prefix):
+        elif number and column <= base and not _is_inside(before, text[len(before) :], prefix):
             closes = _CLOSER.match(line) is not None
             second = blank and bool(before.strip()) and not closes
             if (column < base and not closes and not _LOOSE.match(line)) or second or (ended and not closes):
@@ -104,8 +114,8 @@ def first_lines(text: str, max_lines: int) -> str:
 
 
 def closed(text: str, prefix: str, suffix: str) -> str:
-    """`text` without brackets that fit nowhere: up to a closing one without which everything is closed, and up
-    to the last line behind which nothing that `text` opens is open.
+    """`text` without brackets that fit nowhere: up to a closing one without which everything is closed, and
+    up to the last line behind which nothing that `text` opens is open.
 
     Where no line ends like this the text stays: the header of a block alone is a good answer.
     """
@@ -150,12 +160,19 @@ def _run(lines: list[str], wanted: list[str], words: int, count: int) -> bool:
         if line != other and not (last and other.startswith(line)):
             break
         words, count = words + _words(line), count + 1
-    return words >= LEAST_WORD_CHARS and (count >= 2 or not told)
+    return words >= (LEAST_WORD_CHARS if count >= 2 or not told else SURE_WORD_CHARS)
 
 
-def _is_inside(before: str, prefix: str) -> bool:
-    """Whether the end of `before` lies in brackets, or in a string or comment over several lines, that it opens
-    itself, or in such a string that `prefix` opens.
+def _follows(lines: list[str], wanted: list[str]) -> bool:
+    """Whether `lines` say nothing but what `wanted` begins with; the last one may break off."""
+    told = [line.rstrip() for line in lines if line.strip()]
+    whole, last = told[:-1], "".join(told[-1:])
+    return whole == wanted[: len(whole)] and "".join(wanted[len(whole) : len(told)]).startswith(last)
+
+
+def _is_inside(before: str, after: str, prefix: str) -> bool:
+    """Whether the end of `before` lies in brackets, or in a string, comment or element over several lines,
+    that it opens itself, or in such a string or comment that `prefix` opens.
     """
     if _opened(before):
         return True
@@ -165,7 +182,10 @@ def _is_inside(before: str, prefix: str) -> bool:
     comment = prefix.rfind("/*")
     if comment > prefix.rfind("*/") and "*/" not in before:
         return True
-    return _LONG_QUOTE.search(_QUOTED.sub("", before)) is not None and fence is None
+    if fence is None and any(found["open"] for found in _QUOTED.finditer(before)):
+        return True
+    tag = _TAG.match(current_line(prefix) + before)
+    return tag is not None and f"</{tag[1]}" not in before and f"</{tag[1]}" in after
 
 
 def _opened(text: str) -> bool:
@@ -186,6 +206,18 @@ def _unpaired(text: str) -> tuple[list[int], list[int]]:
         else:
             lonely.append(found.start())
     return lonely, [at for _, at in opened]
+
+
+def _statement_column(prefix: str) -> int:
+    """Where the cursor's line begins (columns), or the line that opens what this one closes, as the end of a
+    header over several lines does.
+    """
+    start = prefix.rfind("\n") + 1
+    for _ in range(MAX_HEADER_LINES):
+        if not start or not _unpaired(_QUOTED.sub("", prefix[start:]))[0]:
+            break
+        start = prefix.rfind("\n", 0, start - 1) + 1
+    return _column(prefix[start:].partition("\n")[0])
 
 
 def _column(line: str) -> int:
