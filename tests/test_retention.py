@@ -77,8 +77,9 @@ def test_closed_segments_expire_and_open_ones_wait(tmp_path: Path) -> None:
         writer.append(record(50))
         writer.flush()
         gone = expire(tmp_path, 30, TODAY_MS)
-        assert (3, [old.name], [border.name]) == (gone.records, gone.removed, gone.rewritten)
+        assert (2, [old.name], [border.name]) == (gone.records, gone.removed, gone.rewritten)
         assert Counter(["3", "50"]) == seen(tmp_path)
+        assert border.read_bytes().endswith(b'\n{"torn')
 
 
 def test_expired_records_do_not_come_back_from_replaced_segments(tmp_path: Path) -> None:

@@ -72,9 +72,6 @@ def _expire(folder: Path, cut_ms: int, done: Expired) -> None:
                 if path.is_file():
                     _remove(folder, path, pq.read_metadata(path).num_rows if path in pair else 0, done)
     for path in sorted(folder.glob(NAMES)):
-        date = day(path)
-        if date is None or datetime.strptime(date, "%Y%m%d").replace(tzinfo=UTC).timestamp() * 1000 >= cut_ms:
-            continue
         with locked(path) as free:
             if free:
                 _filter_lines(folder, path, cut_ms, done)
@@ -122,33 +119,37 @@ def _newer(file: pq.ParquetFile, cut_ms: int) -> Iterator[pa.Table]:
 
 
 def _filter_lines(folder: Path, path: Path, cut_ms: int, done: Expired) -> None:
-    part = path.with_name(f".{path.name}.part")
-    kept = gone = 0
-    with path.open("rb") as source, part.open("wb") as target:
-        for line in source:
-            if _is_new(line, cut_ms):
-                kept += 1
-                target.write(line)
-            else:
-                gone += 1
-    if not gone or not kept:
-        part.unlink()
-    if gone and not kept:
-        _remove(folder, path, gone, done)
-    elif gone:
-        before = path.stat().st_size
+    """A line that nobody can date stays as long as another line of its file does."""
+    with path.open("rb") as source:
+        times = [_time_ms(line) for line in source]
+    dated = [time_ms for time_ms in times if time_ms is not None]
+    old = sum(time_ms < cut_ms for time_ms in dated)
+    if old == len(dated):
+        if dated or _begun_ms(path) < cut_ms:
+            _remove(folder, path, old, done)
+    elif old:
+        part, before = path.with_name(f".{path.name}.part"), path.stat().st_size
+        with path.open("rb") as source, part.open("wb") as target:
+            for line, time_ms in zip(source, times, strict=True):
+                if time_ms is None or time_ms >= cut_ms:
+                    target.write(line)
         _replace(part, path)
-        done.records += gone
+        done.records += old
         done.rewritten.append(path.name)
         done.freed_bytes += before - path.stat().st_size
 
 
-def _is_new(line: bytes, cut_ms: int) -> bool:
-    """Whether a line has to stay; one that nobody can date is as old as its file."""
+def _time_ms(line: bytes) -> int | None:
     try:
-        return bool(orjson.loads(line)["ts_ms"] >= cut_ms)
+        time_ms = orjson.loads(line)["ts_ms"]
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
+    return time_ms if type(time_ms) is int else None
+
+
+def _begun_ms(path: Path) -> float:
+    begun = datetime.strptime(day(path) or "20000101", "%Y%m%d").replace(tzinfo=UTC)
+    return begun.timestamp() * 1000
 
 
 def _remove(folder: Path, path: Path, records: int, done: Expired) -> None:
