@@ -13,7 +13,7 @@ def test_kill_9_loses_at_most_an_interval_and_one_sync(tmp_path: Path, isolate: 
     draws = random.Random(isolate)
     acknowledged = 0
     for number in range(10):
-        found = crash.kill(tmp_path / str(number), isolate, draws)
+        found = crash.kill(tmp_path / str(number), isolate, crash.CLIENTS, draws)
         assert 0 == found.missing_events, found
         assert 0 == found.strange, found
         assert 0 == found.overtaken, found

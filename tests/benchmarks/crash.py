@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import itertools
 import os
 import random
 import select
@@ -23,6 +24,8 @@ from echo_ray.log.segment import SegmentWriter
 from echo_ray.log.segment_sink import Child
 
 FLUSH_MS = 100
+CLIENTS = 10
+"""Clients that send an event 50 ms after the last was acknowledged: one nearly always waits."""
 _TEXT = "x" * 6000
 
 
@@ -51,7 +54,7 @@ def same(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return item
 
 
-async def load(folder: Path, isolate: bool) -> None:
+async def load(folder: Path, isolate: bool, clients: int) -> None:
     """Requests as fast as 500/s and events that wait; says on stdout what was appended and acknowledged."""
     writer = SegmentWriter(folder, FLUSH_MS, rotate_mb=0.5, prepare=same if isolate else None)
 
@@ -75,13 +78,21 @@ async def load(folder: Path, isolate: bool) -> None:
             await asyncio.sleep(0.002)
 
     say("writer", writer._sink.pid if isinstance(writer._sink, Child) else os.getpid())
-    await asyncio.gather(requests(), *map(events, range(3)))
+    await asyncio.gather(requests(), *map(events, range(clients)))
 
 
-def kill(folder: Path, isolate: bool, draws: random.Random) -> Kill:
+def kill(folder: Path, isolate: bool, clients: int, draws: random.Random) -> Kill:
     """Start such a process, kill it at some moment, and compare what it said with what is on disk."""
     folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "tests.benchmarks.crash", "load", str(folder), str(int(isolate))]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.crash",
+        "load",
+        str(folder),
+        str(int(isolate)),
+        str(clients),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0) as process:
         assert process.stdout is not None
         said = bytearray(process.stdout.readline())
@@ -124,15 +135,16 @@ def kill(folder: Path, isolate: bool, draws: random.Random) -> Kill:
 
 
 def main(kills: int) -> None:
-    """Kill so many, half of them with a child that writes, and print what was lost."""
+    """Kill so many, half of them with a child that writes, half without events, and print what was lost."""
     draws = random.Random(0)
-    for isolate in (False, True):
+    for isolate, clients in itertools.product((False, True), (0, CLIENTS)):
         with tempfile.TemporaryDirectory() as name:
-            done = [kill(Path(name, str(number)), isolate, draws) for number in range(kills // 2)]
+            done = [kill(Path(name, str(number)), isolate, clients, draws) for number in range(kills // 4)]
         lost = sorted(found.lost_ms for found in done)
         events, gone = sum(found.events for found in done), sum(found.missing_events for found in done)
         requests, missing = sum(f.requests for f in done), sum(f.missing_requests for f in done)
-        print(f"writing in {'a child process' if isolate else 'a thread'}: {len(done)} kills")
+        where = "a child process" if isolate else "a thread"
+        print(f"writing in {where}, {clients} clients with events: {len(done)} kills")
         print(f"  acknowledged events {events}, missing {gone}")
         print(f"  requests {requests}, missing {missing}")
         print(f"  oldest missing, ms before the kill: median {lost[len(lost) // 2]:.0f}, most {lost[-1]:.0f}")
@@ -144,6 +156,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["load"]:
         from tests.benchmarks import crash  # what a child process can import
 
-        asyncio.run(crash.load(Path(sys.argv[2]), sys.argv[3] == "1"))
+        asyncio.run(crash.load(Path(sys.argv[2]), sys.argv[3] == "1", int(sys.argv[4])))
     else:
         main(int(sys.argv[1]))
