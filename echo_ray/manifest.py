@@ -86,6 +86,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def input_fingerprint(folder: Path) -> str:
     """Identity of a stage's input: its manifest's fingerprint, or the content of every file (or of one).
+    Hidden files are nobody's input, and may come and go.
 
     Raises ConfigError for the sealed truth of a simulation.
     """
@@ -96,6 +97,8 @@ def input_fingerprint(folder: Path) -> str:
     hasher = hashlib.blake2b(digest_size=8)
     paths = [folder] if folder.is_file() else sorted(p for p in folder.rglob("*") if p.is_file())
     for path in paths:
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
         hasher.update(str(path.relative_to(folder)).encode())
         with path.open("rb") as file:
             hasher.update(hashlib.file_digest(file, "blake2b").digest())

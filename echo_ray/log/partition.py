@@ -44,6 +44,7 @@ from echo_ray.link_table import linked
 from echo_ray.log import reader, store
 from echo_ray.log.accounts import Totals
 from echo_ray.log.contract import KINDS
+from echo_ray.log.folder import reading
 from echo_ray.progress import bar
 from echo_ray.rng import digest
 
@@ -88,8 +89,15 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     """Shuffle the log under `source` into `output`. Needs a running Ray.
 
     Raises ConfigError when there is no log (naming the setting `key`), SchemaError when no line of it is
-    a request; nothing is left behind then.
+    a request; nothing is left behind then. `source` may be the log of a running service.
     """
+    if not source.exists():
+        reader.files(source, key, config.format)  # says so
+    with reading(source):
+        return _partition(config, source, output, key)
+
+
+def _partition(config: ImportConfig, source: Path, output: Path, key: str) -> Manifest:
     paths = reader.files(source, key, config.format)
     before = input_fingerprint(source)
     mark = fingerprint({"stage": STAGE, "config": settings(config), "input": before})

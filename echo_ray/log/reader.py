@@ -19,6 +19,7 @@ from echo_ray import sealed
 from echo_ray.errors import ConfigError
 from echo_ray.log import columnar, foreign, source
 from echo_ray.log.contract import Collector, Records, Rejected, problem
+from echo_ray.log.folder import counting
 
 __all__ = ["ENDINGS", "Format", "Records", "Rejected", "batches", "files", "problem", "raw_bytes", "read"]
 
@@ -41,7 +42,8 @@ _NOT_JSON = object()
 
 
 def files(folder: Path, key: str, form: Format = "auto") -> list[Path]:
-    """Record files under `folder`, in name order; hidden files and folders are skipped.
+    """Record files under `folder`, in name order; hidden files and folders are skipped, and segments that
+    have become Parquet already.
 
     Raises ConfigError, naming the setting `key`, when the folder or the files are not there, and when the
     sealed truth of a simulation is.
@@ -61,7 +63,7 @@ def files(folder: Path, key: str, form: Format = "auto") -> list[Path]:
     ]
     if not found:
         raise ConfigError(f"{key}={folder} holds no log file ({', '.join('*' + end for end in ENDINGS)})")
-    return found
+    return found if folder.is_file() else counting(found)
 
 
 def raw_bytes(path: Path) -> int:

@@ -55,6 +55,8 @@ class SegmentFile:
             while rest:
                 rest = rest[file.write(rest) :]
             os.fsync(file.fileno())
+            if not self._bytes:
+                sync(self._folder)  # the new name
         except OSError:
             self._take_back(file)
             raise
@@ -83,12 +85,10 @@ class SegmentFile:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             hidden.rename(path)
-            sync_folder(self._folder)
         except OSError:
             file.close()
-            for left in (hidden, path):
-                with suppress(OSError):
-                    left.unlink()
+            with suppress(OSError):
+                hidden.unlink()
             raise
         self._file, self._path, self._bytes, self._opened_s = file, path, 0, time.monotonic()
         return file
@@ -147,9 +147,9 @@ def undo(folder: Path, token: str, place: tuple[str, int] | None) -> None:
                 path.unlink()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make names that were added to or removed from `folder` survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make the bytes of a file, or the names in a folder, survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

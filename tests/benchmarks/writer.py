@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import orjson
+
+from echo_ray.log.rotate import Batch, rotate
 from echo_ray.log.segment import SegmentWriter
 from tests.benchmarks import streams
-from tests.benchmarks.figure import Figure
+from tests.benchmarks.figure import Figure, seconds
 
 RECORDS = 5000
 RATE, SECONDS, BURN_US = 500, 6, 300
@@ -36,6 +39,7 @@ def figures() -> Iterator[Figure]:
         yield Figure("  median us", costs[len(costs) // 2])
         yield Figure("  99th percentile us", costs[int(len(costs) * 0.99)])
     yield from _throughput(rows)
+    yield from _rotation()
     for isolate in (False, True):
         where = "a child process" if isolate else "a thread"
         with tempfile.TemporaryDirectory() as name:
@@ -48,6 +52,26 @@ def figures() -> Iterator[Figure]:
         late, cpu_s = asyncio.run(_lateness(Path(name), [], isolate=None))
         yield Figure("event loop late without a writer, 99th percentile us", late[1])
         yield Figure("  CPU of the serving process, share of a core", cpu_s / SECONDS)
+
+
+def _rotation() -> Iterator[Figure]:
+    """A day of a small team: long sessions, their keystrokes interleaved as they arrive."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with SegmentWriter(folder, rotate_mb=16, buffer_mb=1024) as writer:
+            for line in streams.lines(20, 1000):
+                writer.append(orjson.loads(line))
+        segments = len(list(folder.glob("segment-*")))
+        done: list[Batch] = []
+        took = seconds(lambda: done.extend(rotate(folder, keep_s=0, everything=True).batches))
+        [batch] = done
+        assert 20_000 == batch.requests
+        yield Figure(
+            f"bytes of {segments} segments over their Parquet's",
+            batch.bytes_before / batch.bytes_after,
+            least=30,
+        )
+        yield Figure("  compaction on one core, requests/s", batch.requests / took)
 
 
 def appending(writer: SegmentWriter, rows: list[dict[str, Any]]) -> list[float]:
