@@ -59,14 +59,20 @@ _STRONG = (
     r"|shared|storage|license)[-_ ]?(?:key|pass(?![a-z]))"
     r"|(?:auth|access|refresh|bearer|api|bot|deploy)[-_ ]?token"
 )
-_WEAK = r"token|key|auth|signature|bearer|webhook|dsn|cert"
+_WEAK = r"token|key|auth|signature|bearer|webhook|cert"
 
 _ASSIGNED = (
     r"\w{0,40}['\"`]?\]?\s{0,20}(?:[:=!]?={1,2}>?|:(?:\s{0,4}[\w\[\]<>|?.]{1,40}\s{0,4}=)?|,|\()\s{0,20}"
 )
 _QUOTED = r"(?:[a-z@$]{0,2})(?P<quote>['\"`]|\\['\"])(?P<value>(?:(?!(?P=quote))[^\s])*)"
-_STRONG_VALUE = re.compile(rf"(?i:{_STRONG}){_ASSIGNED}{_QUOTED}")
-_WEAK_VALUE = re.compile(rf"(?i:{_WEAK}){_ASSIGNED}{_QUOTED}")
+_CLOSED = r"(?=(?P=quote)|\Z)"
+_STRONG_VALUE = re.compile(rf"(?i:{_STRONG}){_ASSIGNED}{_QUOTED}{_CLOSED}")
+_WEAK_VALUE = re.compile(rf"(?i:{_WEAK}){_ASSIGNED}{_QUOTED}{_CLOSED}")
+_PHRASE = re.compile(
+    r"(?i:pass(?:word|wd|phrase|code)|pwd|secret(?:[-_]?key)?)['\"`]?\]?\s{0,20}(?::\s{0,4}\w{1,40}\s{0,4})?:?=\s{0,20}"
+    r"(?P<quote>['\"`])(?!\s*\+)(?P<value>(?:(?!(?P=quote)).)+)"
+)
+"""A whole text given to a name that ends in "password": passphrases have spaces."""
 _PLAIN_VALUE = re.compile(
     rf"(?i:^[\w\s.$:-]{{0,60}}?(?:{_STRONG}|{_WEAK})\w{{0,40}})(?:\s{{0,4}}[:=]\s{{0,4}}|\s)(?P<value>[^\s'\"`]+)"
 )
@@ -75,7 +81,7 @@ _FIELD = re.compile(
     r"(?P<value>[^\s;&'\"`]+)"
 )
 _HEADER = re.compile(r"(?i:\b(?:bearer|basic|token)\s)(?P<value>[\w+/=.~-]{6,})")
-_AUTHORITY = re.compile(r"://[^\s/:@'\"`]*:(?P<value>[^\s/@'\"`]+)")
+_AUTHORITY = re.compile(r"://[^\s/:@'\"`\[]*:(?!\d{1,5}(?!\w)|(?i:port\b))(?P<value>[^\s/@'\"`]+)")
 _NAME_HINT = re.compile(rf"(?i:{_STRONG}|{_WEAK}|login\(|connect\w*\()")
 
 _REFERENCE = re.compile(
@@ -85,7 +91,7 @@ _REFERENCE = re.compile(
 _MIXED = re.compile(r"(?=.*[A-Za-z])(?=.*\d)")
 
 _PREFIXED = re.compile(
-    r"(?<![\w-])(?:(?:AKIA|ASIA|ABIA|ACCA)(?=[A-Z0-9]*\d)[A-Z0-9]+|gh[pousr]_[A-Za-z0-9]+|github_pat_\w+"
+    r"(?<![\w-])(?:AKIA[A-Z0-9]+|A(?:SIA|BIA|CCA)(?=[A-Z0-9]*\d)[A-Z0-9]+|gh[pousr]_[A-Za-z0-9]+|github_pat_\w+"
     r"|gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-[\w-]+|xox[abeoprs]-[\w-]+|[sr]k_(?:live|test)_\w+"
     r"|whsec_\w+|sk-(?:proj|svcacct|admin|ant|or)-[\w-]+|sk-(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}"
     r"|AIza[\w-]+|ya29\.[\w-]+|GOCSPX-[\w-]+|eyJ[\w-]+(?:\.[\w-]*){0,2}|npm_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}"
@@ -103,7 +109,7 @@ _BEGUN = re.compile(
 _WORD_AT = re.compile(r"[A-Za-z0-9+/=_.~-]+\Z")
 _REST_AT = re.compile(r"[A-Za-z0-9+/=_.~-]*")
 _OPEN_VALUE = re.compile(r"(?:['\"`=:,(]\s{0,4}|\s)(?=[^\s'\"`]*\w)[^\s'\"`]+\Z")
-_EMAIL_AT = re.compile(r"[\w.+-]+@[\w.-]*\Z")
+_EMAIL_AT = re.compile(r"(?<![\w.+:/-])[\w.+-]+@[\w.-]*\Z")
 
 
 def is_plain(language: str, path: str) -> bool:
@@ -119,6 +125,9 @@ def spans(line: str, plain: bool) -> Iterator[tuple[int, int]]:
     for match in _STRONG_VALUE.finditer(line):
         if _telling(match["value"], 1):
             yield match.span("value")
+    for match in _PHRASE.finditer(line):
+        if _telling(match["value"].strip(), 1):
+            yield match.span("value")
     for match in _WEAK_VALUE.finditer(line):
         if _telling(match["value"], 8) and _MIXED.match(match["value"]):
             yield match.span("value")
@@ -127,11 +136,7 @@ def spans(line: str, plain: bool) -> Iterator[tuple[int, int]]:
             yield match.span("value")
     if "://" in line:
         for match in _AUTHORITY.finditer(line):
-            if (
-                _telling(match["value"], 3)
-                and not match["value"][0].isdigit()
-                and _MIXED.match(match["value"])
-            ):
+            if _telling(match["value"], 3):
                 yield match.span("value")
     for match in _HEADER.finditer(line):
         if _telling(match["value"], 8) and _MIXED.match(match["value"]):
@@ -155,7 +160,7 @@ def pending(line: str, column: int, plain: bool, personal: bool) -> bool:
         return True
     if "://" in before:
         authority = _last(_AUTHORITY, before)
-        if authority is not None and authority.end() == column and not authority["value"].isdigit():
+        if authority is not None and authority.end() == column:
             return True
     quoted = _in_string(before)
     if not quoted and not plain:
