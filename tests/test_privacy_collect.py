@@ -116,8 +116,9 @@ SECRET = "ghp_" + "A1b2C3d4E5f6G7h8I9j0K1l2M3n4O5p6Q7r8"
 
 def test_nothing_in_a_record_says_who_or_what() -> None:
     record = asked(
-        request_id=f"/home/anna/{SECRET}", user="anna@acme-corp.io", session="/home/anna/work", language=SECRET + " x",
-        file="file:///home/anna/payroll/salaries.PY", client=f"vim/9 (/home/anna/.vim; anna@acme-corp.io) {SECRET}",
+        request_id=f"/home/anna/{SECRET}", user="anna@acme-corp.io", session="/home/anna/work",
+        language=SECRET + " x", file="file:///home/anna/payroll/salaries.PY",
+        client=f"vim/9 (/home/anna/.vim; anna@acme-corp.io) {SECRET}",
         prefix=f'token = "{SECRET}"\n', proposal=f'use("{SECRET}")', code="def f(): ...", arm="base",
     )  # fmt: skip
     for config in (PrivacyConfig(), PrivacyConfig(collect="no_code")):
@@ -179,6 +180,8 @@ TEXT = "import os\n\n\ndef f(values):\n    total = sum(values)\n    return total
 WITH_SECRET = 'import os\nAPI_KEY = "' + SECRET + '"\n\n\ndef f(values):\n'
 NAMES = [name for name in schema.SAMPLE.names if name not in ("prefix", "suffix", "proposal", "commit")]
 
+WINDOWED = ("drop", "end_reason", "end_ts_ms", "snapshots", "human_chars", "pasted_chars", "last_edit")
+
 
 def typed(head: str, **changes: Any) -> list[dict[str, Any]]:
     return list(
@@ -205,14 +208,8 @@ def test_mining_what_was_redacted_gives_the_same_samples(policy: Termination, wi
     assert SECRET not in str(kept)
     for name, row in before.items():
         assert row["commit"] == after[name]["commit"]
-        compared = (
-            NAMES if window is None else ["drop", "end_reason", "end_ts_ms", "snapshots", "human_chars"]
-        )
-        assert [row[name] for name in compared] == [
-            after[name][column] if False else after[row["request_id"]][name]
-            for name in compared
-            for column in [name]
-        ]
+        compared = NAMES if window is None else WINDOWED
+        assert [row[column] for column in compared] == [after[name][column] for column in compared]
     assert any(row["commit"] for row in before.values())
 
 

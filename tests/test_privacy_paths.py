@@ -15,7 +15,9 @@ from echo_ray.privacy.notice import notice
 from echo_ray.privacy.paths import Exclusions, normalised
 from echo_ray.privacy.pseudonyms import Pseudonyms, key_path, load_key
 
-EXCLUDED = r"""
+EXCLUDED = re.findall(
+    r"\S+",
+    r"""
 .env  .env.local  a/.ENV  a/.env.production  prod.env  server.pem  tls/private.KEY  id_rsa  a/id_ed25519.pub
 cert.p12  cert.pfx  store.jks  vault.kdbx  /home/a/.ssh/config  .ssh/known_hosts  C:\Users\a\.ssh\id_rsa
 C:\Users\a\.aws\credentials  ~/.aws/credentials  .npmrc  a/.pypirc  .netrc  C:\Users\a\_netrc
@@ -24,13 +26,17 @@ prod.tfstate.backup  prod.tfvars  .git/config  a/.git/HEAD  \\server\share\.env 
 file:///c%3A/Users/a/proj/.env  FILE:///C:/a/server.PEM  vscode-remote://ssh-remote+host/home/a/.env
 file:///home/a/%2Eenv  a/./.env  a/b/../.env  .env.  service-account-prod.json  .docker/config.json
 git:/home/a/.env  credentials  a\b\.kube\config  .gnupg/x  file:///home/a/.env?ref=1#L3
-""".split()
+""",
+)
 
-KEPT = r"""
+KEPT = re.findall(
+    r"\S+",
+    r"""
 main.py  src/environment.py  env.py  keys.py  key.ts  src/secrets.py  secrets/manager.py  credential_store.go
 credentials/provider.ts  monkey.js  git/index.ts  pem.go  README.md  docs/ssh/readme.md  package.json  unknown
 src/secret_rules.py  file:///home/a/src/app.py  C:\work\a.cs  untitled:Untitled-1  a.envoy.yaml  tsconfig.json
-""".split()
+""",
+)
 
 
 @pytest.mark.parametrize("path", EXCLUDED)

@@ -109,7 +109,10 @@ def documents(text: str, prefix_chars: int, suffix_chars: int) -> Iterator[tuple
 
 
 SECRET_LINE = 'API_KEY = "sk' + '_live_51HabcDEF1234567890abcd"'
-FILE = f"import os\n\n{SECRET_LINE}\nDATABASE = 'postgres://app:Tiger99xx@db.acme-corp.io/main'\n\ndef f():\n    pass\n"
+FILE = (
+    f"import os\n\n{SECRET_LINE}\nDATABASE = 'postgres://app:Tiger99xx@db.acme-corp.io/main'\n"
+    "\ndef f():\n    pass\n"
+)
 
 
 def test_a_cursor_that_walks_through_a_document_never_shows_the_secret_and_always_the_same_rest() -> None:

@@ -25,7 +25,7 @@ _REACH_CHARS = 8_000
 
 
 def spans(text: str, cursor: int) -> Iterator[tuple[int, int]]:
-    """Where private keys stand in `text`, some perhaps twice; one that is being typed reaches to the cursor."""
+    """Where private keys stand in `text`, some perhaps twice; one that is typed reaches to the cursor."""
     begun = _CUT_BEGIN.match(text)
     if begun is not None:
         # The line is completed, so that a key is followed from it as from a whole one.

@@ -60,6 +60,11 @@ _STRONG = (
     r"|(?:auth|access|refresh|bearer|api|bot|deploy)[-_ ]?token"
 )
 _WEAK = r"token|key|auth|signature|bearer|webhook|cert"
+_WORDS = (
+    *("pass", "pwd", "pw", "secret", "contrase", "credential", "key", "token", "auth", "signature", "bearer"),
+    *("webhook", "cert", "sig=", "basic", "storage", "license"),
+)
+"""Every name above, and every pattern below that has a name in it, has one of these in it."""
 
 _ASSIGNED = (
     r"\w{0,40}['\"`]?\]?\s{0,20}(?:[:=!]?={1,2}>?|:(?:\s{0,4}[\w\[\]<>|?.]{1,40}\s{0,4}=)?|,|\()\s{0,20}"
@@ -122,27 +127,28 @@ def spans(line: str, plain: bool) -> Iterator[tuple[int, int]]:
 
     `plain`: a value needs no quotes in this file.
     """
+    folded = line.lower() if line.isascii() else line.casefold()
+    if any(word in folded for word in _WORDS):
+        yield from _named(line, plain)
+    if "://" in line:
+        for match in _AUTHORITY.finditer(line):
+            if _telling(match["value"], 3):
+                yield match.span("value")
+    for match in _PREFIXED.finditer(line):
+        yield match.span()
+
+
+def _named(line: str, plain: bool) -> Iterator[tuple[int, int]]:
     for match in _STRONG_VALUE.finditer(line):
         if _telling(match["value"], 1):
             yield match.span("value")
     for match in _PHRASE.finditer(line):
         if _telling(match["value"].strip(), 1):
             yield match.span("value")
-    for match in _WEAK_VALUE.finditer(line):
-        if _telling(match["value"], 8) and _MIXED.match(match["value"]):
-            yield match.span("value")
-    for match in _FIELD.finditer(line):
-        if _telling(match["value"], 3):
-            yield match.span("value")
-    if "://" in line:
-        for match in _AUTHORITY.finditer(line):
-            if _telling(match["value"], 3):
+    for pattern, least, mixed in ((_WEAK_VALUE, 8, True), (_FIELD, 3, False), (_HEADER, 8, True)):
+        for match in pattern.finditer(line):
+            if _telling(match["value"], least) and (not mixed or _MIXED.match(match["value"])):
                 yield match.span("value")
-    for match in _HEADER.finditer(line):
-        if _telling(match["value"], 8) and _MIXED.match(match["value"]):
-            yield match.span("value")
-    for match in _PREFIXED.finditer(line):
-        yield match.span()
     if plain and (found := _PLAIN_VALUE.match(line)) and _telling(found["value"], 4):
         yield found.span("value")
 

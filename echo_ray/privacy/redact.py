@@ -171,8 +171,9 @@ class Redactor:
     def _lines(self, text: str, plain: bool, counts: Counter[str]) -> str:
         lines = text.split("\n")
         changed = False
+        short = self._line
         for place, line in enumerate(lines):
-            found = self._find(line, plain)
+            found = short(line, plain) if len(line) <= LONG_CHARS else self._find(line, plain)
             if found:
                 _count(found, counts)
                 lines[place] = _replace(line, "", found)[0]
