@@ -12,6 +12,7 @@ later; they are stored and name a request that is in no log.
 import re
 from collections import Counter, OrderedDict
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from echo_ray import schema
@@ -52,9 +53,10 @@ class Reason(StrEnum):
 _REQUEST_FIELDS = frozenset((*schema.REQUEST.names, "record"))
 _EVENT_FIELDS = frozenset((*schema.EVENT.names, "record", "schema"))
 _ID = re.compile(r"[A-Za-z0-9][\w.:-]{0,127}")
+_OURS = re.compile(r"(?:chat)?(?:cmpl-)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _LANGUAGE = re.compile(r"[A-Za-z0-9+#._ -]{1,40}")
 _PATH = re.compile(r"(?:file:|~|[A-Za-z]:)?[\\/]\S*|\S+@\S+")
-_CLIENT_CHARS = 200
+_CLIENT_CHARS, _CLIENTS = 200, 1_024
 
 
 class Collector:
@@ -68,6 +70,7 @@ class Collector:
         self._names = Pseudonyms(key)
         self._redactor = Redactor(key, config.personal) if config.redact else None
         self._exclusions = Exclusions(config.exclude)
+        self._shown = lru_cache(_CLIENTS)(self._client)
         self._unlogged: OrderedDict[str, None] = OrderedDict()
         self.counts: Counter[str] = Counter()
         """What was done, by `Reason`; `redacted.<kind>` counts placeholders by kind."""
@@ -155,7 +158,8 @@ class Collector:
             made["session"] = (
                 self._names.session(session) if self._config.pseudonyms else self._plain(session)
             )
-        made["client"] = self._client(made.get("client"))
+        client = made.get("client")
+        made["client"] = self._shown(client) if isinstance(client, str) else None
         made["request_id"] = self._id(str(record["request_id"]))
         self.counts[Reason.KEPT] += 1
         return made
@@ -186,6 +190,8 @@ class Collector:
 
     def _id(self, request_id: str) -> str:
         # An id of another form is none of ours and may be anything.
+        if _OURS.fullmatch(request_id):
+            return request_id
         if _ID.fullmatch(request_id) and self._plain(request_id) == request_id:
             return request_id
         return self._names.request(request_id)
@@ -198,10 +204,8 @@ class Collector:
     def _plain(self, name: str) -> str:
         return self._redactor.text(name) if self._redactor is not None else name
 
-    def _client(self, client: Any) -> str | None:
+    def _client(self, client: str) -> str | None:
         """A user agent without paths, addresses and what else has no place in one."""
-        if not isinstance(client, str):
-            return None
         shown = " ".join(client.split())[:_CLIENT_CHARS]
         kept = (word for word in shown.split(" ") if not _PATH.fullmatch(word.strip("();,")))
         return self._plain(" ".join(kept)) or None

@@ -59,7 +59,12 @@ _STRONG = (
     r"|shared|storage|license)[-_ ]?(?:key|pass(?![a-z]))"
     r"|(?:auth|access|refresh|bearer|api|bot|deploy)[-_ ]?token"
 )
-_WEAK = r"token|key|auth|signature|bearer|webhook|dsn|cert"
+_WEAK = r"token|key|auth|signature|bearer|webhook|cert"
+_WORDS = (
+    *("pass", "pwd", "pw", "secret", "contrase", "credential", "key", "token", "auth", "signature", "bearer"),
+    *("webhook", "cert", "sig=", "basic", "storage", "license"),
+)
+"""Every name above, and every pattern below that has a name in it, has one of these in it."""
 
 _ASSIGNED = (
     r"\w{0,40}['\"`]?\]?\s{0,20}(?:[:=!]?={1,2}>?|:(?:\s{0,4}[\w\[\]<>|?.]{1,40}\s{0,4}=)?|,|\()\s{0,20}"
@@ -69,8 +74,8 @@ _CLOSED = r"(?=(?P=quote)|\Z)"
 _STRONG_VALUE = re.compile(rf"(?i:{_STRONG}){_ASSIGNED}{_QUOTED}{_CLOSED}")
 _WEAK_VALUE = re.compile(rf"(?i:{_WEAK}){_ASSIGNED}{_QUOTED}{_CLOSED}")
 _PHRASE = re.compile(
-    r"(?i:pass(?:word|wd|phrase|code)|pwd|secret(?:[-_]?key)?)['\"`]?\]?\s{0,20}(?::\s{0,4}\w{1,40}\s{0,4})?=\s{0,20}"
-    r"(?P<quote>['\"`])(?P<value>(?:(?!(?P=quote)).)+)"
+    r"(?i:pass(?:word|wd|phrase|code)|pwd|secret(?:[-_]?key)?)['\"`]?\]?\s{0,20}(?::\s{0,4}\w{1,40}\s{0,4})?:?=\s{0,20}"
+    r"(?P<quote>['\"`])(?!\s*\+)(?P<value>(?:(?!(?P=quote)).)+)"
 )
 """A whole text given to a name that ends in "password": passphrases have spaces."""
 _PLAIN_VALUE = re.compile(
@@ -81,7 +86,7 @@ _FIELD = re.compile(
     r"(?P<value>[^\s;&'\"`]+)"
 )
 _HEADER = re.compile(r"(?i:\b(?:bearer|basic|token)\s)(?P<value>[\w+/=.~-]{6,})")
-_AUTHORITY = re.compile(r"://[^\s/:@'\"`]*:(?P<value>[^\s/@'\"`]+)")
+_AUTHORITY = re.compile(r"://[^\s/:@'\"`\[]*:(?!\d{1,5}(?!\w)|(?i:port\b))(?P<value>[^\s/@'\"`]+)")
 _NAME_HINT = re.compile(rf"(?i:{_STRONG}|{_WEAK}|login\(|connect\w*\()")
 
 _REFERENCE = re.compile(
@@ -91,7 +96,7 @@ _REFERENCE = re.compile(
 _MIXED = re.compile(r"(?=.*[A-Za-z])(?=.*\d)")
 
 _PREFIXED = re.compile(
-    r"(?<![\w-])(?:(?:AKIA|ASIA|ABIA|ACCA)(?=[A-Z0-9]*\d)[A-Z0-9]+|gh[pousr]_[A-Za-z0-9]+|github_pat_\w+"
+    r"(?<![\w-])(?:AKIA[A-Z0-9]+|A(?:SIA|BIA|CCA)(?=[A-Z0-9]*\d)[A-Z0-9]+|gh[pousr]_[A-Za-z0-9]+|github_pat_\w+"
     r"|gl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-[\w-]+|xox[abeoprs]-[\w-]+|[sr]k_(?:live|test)_\w+"
     r"|whsec_\w+|sk-(?:proj|svcacct|admin|ant|or)-[\w-]+|sk-(?=[A-Za-z0-9]*\d)[A-Za-z0-9]{8,}"
     r"|AIza[\w-]+|ya29\.[\w-]+|GOCSPX-[\w-]+|eyJ[\w-]+(?:\.[\w-]*){0,2}|npm_(?=[A-Za-z]*\d)[A-Za-z0-9]{6,}"
@@ -109,7 +114,7 @@ _BEGUN = re.compile(
 _WORD_AT = re.compile(r"[A-Za-z0-9+/=_.~-]+\Z")
 _REST_AT = re.compile(r"[A-Za-z0-9+/=_.~-]*")
 _OPEN_VALUE = re.compile(r"(?:['\"`=:,(]\s{0,4}|\s)(?=[^\s'\"`]*\w)[^\s'\"`]+\Z")
-_EMAIL_AT = re.compile(r"[\w.+-]+@[\w.-]*\Z")
+_EMAIL_AT = re.compile(r"(?<![\w.+:/-])[\w.+-]+@[\w.-]*\Z")
 
 
 def is_plain(language: str, path: str) -> bool:
@@ -122,31 +127,28 @@ def spans(line: str, plain: bool) -> Iterator[tuple[int, int]]:
 
     `plain`: a value needs no quotes in this file.
     """
+    folded = line.lower() if line.isascii() else line.casefold()
+    if any(word in folded for word in _WORDS):
+        yield from _named(line, plain)
+    if "://" in line:
+        for match in _AUTHORITY.finditer(line):
+            if _telling(match["value"], 3):
+                yield match.span("value")
+    for match in _PREFIXED.finditer(line):
+        yield match.span()
+
+
+def _named(line: str, plain: bool) -> Iterator[tuple[int, int]]:
     for match in _STRONG_VALUE.finditer(line):
         if _telling(match["value"], 1):
             yield match.span("value")
     for match in _PHRASE.finditer(line):
         if _telling(match["value"].strip(), 1):
             yield match.span("value")
-    for match in _WEAK_VALUE.finditer(line):
-        if _telling(match["value"], 8) and _MIXED.match(match["value"]):
-            yield match.span("value")
-    for match in _FIELD.finditer(line):
-        if _telling(match["value"], 3):
-            yield match.span("value")
-    if "://" in line:
-        for match in _AUTHORITY.finditer(line):
-            if (
-                _telling(match["value"], 3)
-                and not match["value"][0].isdigit()
-                and _MIXED.match(match["value"])
-            ):
+    for pattern, least, mixed in ((_WEAK_VALUE, 8, True), (_FIELD, 3, False), (_HEADER, 8, True)):
+        for match in pattern.finditer(line):
+            if _telling(match["value"], least) and (not mixed or _MIXED.match(match["value"])):
                 yield match.span("value")
-    for match in _HEADER.finditer(line):
-        if _telling(match["value"], 8) and _MIXED.match(match["value"]):
-            yield match.span("value")
-    for match in _PREFIXED.finditer(line):
-        yield match.span()
     if plain and (found := _PLAIN_VALUE.match(line)) and _telling(found["value"], 4):
         yield found.span("value")
 
@@ -164,7 +166,7 @@ def pending(line: str, column: int, plain: bool, personal: bool) -> bool:
         return True
     if "://" in before:
         authority = _last(_AUTHORITY, before)
-        if authority is not None and authority.end() == column and not authority["value"].isdigit():
+        if authority is not None and authority.end() == column:
             return True
     quoted = _in_string(before)
     if not quoted and not plain:

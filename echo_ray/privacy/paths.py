@@ -57,6 +57,7 @@ class Exclusions:
         return path is not None and bool(path) and self._excluded(normalised(path))
 
 
+@lru_cache(_CACHED)
 def normalised(path: str) -> str:
     """`path` with forward slashes, in lower case, relative, without scheme, drive, `.`, `..` and what Windows
     ignores at the end of a name.

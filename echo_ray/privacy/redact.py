@@ -35,7 +35,7 @@ EDGE_CHARS = 2_000
 _ROUNDS = 4
 _PLACEHOLDER_CHARS = 40
 _ORPHAN = re.compile(r"[^\s'\"`]*['\"`]?")
-_CUT_STRING = re.compile(r"(?=\S*\d)(?=\S*[A-Za-z])[\w+/=.~-]{8,}['\"`]")
+_CUT_STRING = re.compile(r"[\w+/=.~:-]{8,}['\"`]")
 _PIECE = re.compile(r"[^\s'\"`]+")
 _NAMED = re.compile(r"[:;\w.-]*?\w{2,40}\s*=\s*(?=[^\s=]{6})")
 
@@ -84,13 +84,15 @@ class Redactor:
 
         Never raises, whatever the text.
         """
+        counts: Counter[str] = Counter()
+        prefix, suffix, inside = self._keys(prefix, suffix, counts)
         first = _first_kept(prefix, prefix_complete)
         if first:
             prefix, prefix_complete = prefix[first:], False
         if not suffix_complete:
             suffix = suffix[: _last_kept(suffix)]
-        counts: Counter[str] = Counter()
-        before, after, inside = self._document(prefix, suffix, plain, counts)
+        before, after, found = self._document(prefix, suffix, plain, counts)
+        inside = inside or found
         if inside or proposal is None or not proposal:
             answer = proposal
         else:
@@ -100,21 +102,23 @@ class Redactor:
     def text(self, text: str, plain: bool = False) -> str:
         """A text by itself, such as a name."""
         counts: Counter[str] = Counter()
-        return "".join(self._document(text, "", plain, counts)[:2])
+        return self._document(self._keys(text, "", counts)[0], "", plain, counts)[0]
+
+    def _keys(self, prefix: str, suffix: str, counts: Counter[str]) -> tuple[str, str, bool]:
+        """(prefix, suffix, whether the cursor stands in a key): private keys replaced."""
+        found = keyblocks.spans(prefix + suffix, len(prefix))
+        blocks = _merged(Span(*span, self._key_block) for span in found)
+        if not blocks:
+            return prefix, suffix, False
+        _count(blocks, counts)
+        return _replace(prefix, suffix, blocks)
 
     def _document(self, prefix: str, suffix: str, plain: bool, counts: Counter[str]) -> tuple[str, str, bool]:
-        """(prefix, suffix, whether the cursor stands in a secret)."""
-        inside = False
-        blocks = _merged(
-            Span(*span, self._key_block) for span in keyblocks.spans(prefix + suffix, len(prefix))
-        )
-        if blocks:
-            counts[PRIVATE_KEY] += len(blocks)
-            prefix, suffix, inside = _replace(prefix, suffix, blocks)
+        """(prefix, suffix, whether the cursor stands in a secret): the secrets of lines replaced."""
         above, break_above, left = prefix.rpartition("\n")
         right, break_below, below = suffix.partition("\n")
         line = left + right
-        inside = inside or partial.pending(line, len(left), plain, self._personal)
+        inside = partial.pending(line, len(left), plain, self._personal)
         found = self._find(line, plain)
         if found:
             _count(found, counts)
@@ -167,8 +171,9 @@ class Redactor:
     def _lines(self, text: str, plain: bool, counts: Counter[str]) -> str:
         lines = text.split("\n")
         changed = False
+        short = self._line
         for place, line in enumerate(lines):
-            found = self._find(line, plain)
+            found = short(line, plain) if len(line) <= LONG_CHARS else self._find(line, plain)
             if found:
                 _count(found, counts)
                 lines[place] = _replace(line, "", found)[0]
