@@ -36,7 +36,8 @@ class Front:
         # A replica that took over from one that crashed goes on with the plan of then.
         plan = recall.recalled(config) or plan
         settings = [
-            settings[0].updated(model=Path(folder), version=version) for version, folder in plan.models.items()
+            settings[0].updated(model=Path(folder), version=version)
+            for version, folder in plan.models.items()
         ]
         self._settings = settings
         lanes = {item.version: lane(item, handle(item.version)) for item in settings}
@@ -72,7 +73,9 @@ def front(gateway: Gateway, control: Control, device: str) -> Any:
         body_timeout_s=config.body_timeout_s,
         hosts=allowed_hosts(config.host, config.hosts),
     )
-    return Named(Guard(Routes(gateway, control, device).application(), bounds, render, gateway.metrics.refused))
+    return Named(
+        Guard(Routes(gateway, control, device).application(), bounds, render, gateway.metrics.refused)
+    )
 
 
 class Named:
