@@ -15,7 +15,7 @@ from typing import Any
 
 from echo_ray.log.segment_sink import Prepare, Target, lines
 
-ITEM_S = 2.0
+ITEM_S = 10.0
 """Longest time that one item may take to prepare (s)."""
 
 

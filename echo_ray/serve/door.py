@@ -45,7 +45,7 @@ def time_ms(request: Request, config: ServeConfig) -> int | Refusal:
     return int(given)
 
 
-def forced_arm(request: Request, gateway: Gateway) -> str | None | Refusal:
+def forced_arm(request: Request, gateway: Gateway) -> str | Refusal | None:
     """The arm that a trusted client asks for."""
     asked = request.headers.get("x-echo-arm") if gateway.config.trust_client else None
     arms = gateway.plan.versions

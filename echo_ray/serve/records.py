@@ -70,4 +70,29 @@ class Preparing:
         return self.collector.record(entry.record, entry.tenant, None, entry.repository)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Preparing, self._settings
+        return _warm, self._settings
+
+
+def _warm(config: PrivacyConfig, key: bytes) -> Preparing:
+    """In the writer's process: the detectors' rules are compiled at their first use, which takes seconds, and
+    no record shall wait for that.
+    """
+    made = Preparing(config, key)
+    who = Identity("warm-up", "warm-up", "warm-up.py", "python", None)
+    text = 'key = "x"  # +1 202 555 0100, somebody@example.com\n'
+    made(
+        request_record(
+            who,
+            request_id="warm-up",
+            ts_ms=0,
+            prefix=text,
+            suffix=text,
+            delivered=True,
+            proposal=text,
+            model="",
+            arm="",
+            latency_ms=None,
+        )
+    )
+    made.collector.counts.clear()
+    return made
