@@ -132,8 +132,10 @@ def _inside_key(prefix: str) -> bool:
 
 
 def scan_formats(text: str) -> list[tuple[str, int, int]]:
-    """(kind, start, stop) of what Kingfisher finds in a whole text: the part of `scan` that may look at several
-    lines together, and takes microseconds."""
+    """(kind, start, stop) of what Kingfisher finds: the part of `scan` that may look at several lines together.
+
+    It takes microseconds for a whole text.
+    """
     # A lone surrogate cannot be encoded; "?" takes its place, so characters still correspond.
     data = text.encode("utf-8", "replace")
     found = []
