@@ -1,15 +1,13 @@
 """Verb `lsp`: a language server for one editor, over stdin and stdout."""
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
-from pathlib import PurePath
 
 from echo_ray.config import Config
 from echo_ray.lsp import run
 from echo_ray.lsp.config import LspConfig
+from echo_ray.privacy.paths import Exclusions
 
 
 class LspSettings(Config):
@@ -26,13 +24,5 @@ def lsp(config: LspSettings, command: str) -> None:
 
 
 def _excluding(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Which paths are never sent: those of `echo_ray.privacy.paths`."""
-    try:
-        paths = importlib.import_module("echo_ray.privacy.paths")
-    except ModuleNotFoundError:
-        names = (*_KEYS, *patterns)
-        return lambda path: any(fnmatchcase(PurePath(path).name.lower(), name.lower()) for name in names)
-    return paths.Exclusions(patterns).excluded  # type: ignore[no-any-return]
-
-
-_KEYS = (".env*", "*.env", "*.pem", "*.key", "*.p12", "*.pfx", "id_rsa*", "id_ed25519*", ".netrc")
+    """Which paths are never sent: the built-in ones of the log, and `patterns`."""
+    return Exclusions(patterns).excluded

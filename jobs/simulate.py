@@ -21,6 +21,7 @@ from echo_ray.config import fingerprint
 from echo_ray.data import MANIFEST, Manifest, claim, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.log import partition
+from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.progress import bar
 from echo_ray.serve import launch
 from echo_ray.serve.config import Arm, ServeConfig
@@ -37,6 +38,9 @@ from simulator.work import sources
 from simulator.work.sources import Corpus
 
 STAGE = "simulate"
+
+AS_SENT = PrivacyConfig(redact=False, personal=False, pseudonyms=False)
+"""Records as the simulated developers send them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,11 @@ def answers(
         return
     segments.mkdir(parents=True, exist_ok=True)
     own = {name: arm.model_dump() for name, arm in arms.items()}
-    chosen = answering.serve.updated(arms=own, log_dir=segments, trust_client=True)
+    # Simulated people have virtual clocks, which a cache with a real one would make a matter of luck, and no
+    # secrets; their names join the log to the sealed truth.
+    chosen = answering.serve.updated(
+        arms=own, log_dir=segments, trust_client=True, cache_s=0, upkeep_s=0, privacy=AS_SENT
+    )
     with bar("engines", None, "s") as shown:
 
         def progress(what: str, seconds: float) -> None:

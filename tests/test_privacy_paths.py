@@ -95,7 +95,7 @@ def test_a_bad_key_file_is_refused_in_one_sentence(
     path.chmod(mode)
     with pytest.raises(ConfigError, match=re.escape(said)) as caught:
         load_key(path)
-    assert f"privacy.key_file={path}" in str(caught.value)
+    assert f"serve.privacy.key_file={path}" in str(caught.value)
     assert not content or content not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -144,7 +144,7 @@ def test_off_in_yaml_is_off_and_every_setting_is_described() -> None:
 def test_the_notice_says_where_how_long_and_how_to_stop() -> None:
     folder = Path("/var/echo/log")
     full = notice(PrivacyConfig(retention_days=30, users={"a": "off"}), folder)
-    for part in (str(folder), "30 days", "privacy.collect", "replaced", "keyed hashes", "1 user"):
+    for part in (str(folder), "30 days", "serve.privacy.collect", "replaced", "keyed hashes", "1 user"):
         assert part in full
     assert "as they are" in notice(PrivacyConfig(redact=False), folder)
     assert "as clients send them" in notice(PrivacyConfig(pseudonyms=False), folder)

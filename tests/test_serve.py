@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from echo_ray.serve.dialect import Completion, Refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from echo_ray.schema import REQUEST
 from echo_ray.serve import dialect, launch, policy, records
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import Arm, ServeConfig
-from echo_ray.serve.dialect import Completion, Refusal
 from echo_ray.serve.engine import EngineSettings, environment, llm_config
 from tests import tiny
 

@@ -9,7 +9,7 @@ import pytest
 
 from echo_ray.serve.engine import Answer, Choice
 from tests import gateways, tiny
-from tests.gateways import GOOD, Engine, Response
+from tests.gateways import Engine, Response
 
 BODY = {"prompt": "def add(first, second):\n    return ", "suffix": "\n", "user": "u"}
 

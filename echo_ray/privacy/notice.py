@@ -9,31 +9,29 @@ def notice(config: PrivacyConfig, log_dir: Path) -> str:
     """Lines for people: what is stored where, in which form, for how long, and how to switch it off."""
     less = _fewer(config)
     if config.collect == "off":
-        return "Privacy: nothing about completion requests is stored (privacy.collect=off)."
+        return "Privacy: nothing about completion requests is stored (serve.privacy.collect=off)."
     if config.collect == "metrics":
-        return "Privacy: completion requests are counted, none is stored (privacy.collect=metrics)."
+        return "Privacy: completion requests are counted, none is stored (serve.privacy.collect=metrics)."
     if config.collect == "no_code":
         what = (
             f"Privacy: for every completion request, {log_dir} gets who asked, when, which model answered "
-            "and what became of the proposal, but no code (privacy.collect=no_code)."
+            "and what became of the proposal, but no code (serve.privacy.collect=no_code)."
         )
-        off = "Store nothing: privacy.collect=off."
+        off = "Store nothing: serve.privacy.collect=off."
     else:
         what = (
             f"Privacy: for every completion request, {log_dir} gets the code around the cursor, the proposal "
-            "and what became of it (privacy.collect=all)."
+            "and what became of it (serve.privacy.collect=all)."
         )
-        off = "Store less: privacy.collect=no_code, metrics or off."
+        off = "Store less: serve.privacy.collect=no_code, metrics or off."
     return "\n".join(line for line in (f"{what} {_kept(config)}", _form(config), f"{off}{less}") if line)
 
 
 def _kept(config: PrivacyConfig) -> str:
     if config.retention_days is None:
-        return "Nothing is removed by age (privacy.retention_days)."
+        return "Nothing is removed by age (serve.privacy.retention_days)."
     days = f"{config.retention_days:g}"
-    return (
-        f"Records are removed after {days} day{'' if days == '1' else 's'} (privacy.retention_days={days})."
-    )
+    return f"Records are removed after {days} day{'' if days == '1' else 's'} (serve.privacy.retention_days={days})."
 
 
 def _form(config: PrivacyConfig) -> str:
@@ -43,12 +41,14 @@ def _form(config: PrivacyConfig) -> str:
             what = "Credentials and personal data are" if config.personal else "Credentials are"
             said.append(f"{what} replaced before anything is written.")
         else:
-            said.append("Credentials are stored as they are (privacy.redact=false).")
+            said.append("Credentials are stored as they are (serve.privacy.redact=false).")
     if config.pseudonyms:
         said.append("Names of users, sessions and files are stored as keyed hashes.")
     else:
-        said.append("Names are stored as clients send them (privacy.pseudonyms=false).")
-    said.append("Files such as .env and keys are completed but never stored (add with privacy.exclude).")
+        said.append("Names are stored as clients send them (serve.privacy.pseudonyms=false).")
+    said.append(
+        "Files such as .env and keys are completed but never stored (add with serve.privacy.exclude)."
+    )
     return " ".join(said)
 
 

@@ -10,6 +10,7 @@ import echo_ray
 from echo_ray.access.keys import KeyRing
 from echo_ray.errors import ServeError
 from echo_ray.log.segment import SegmentWriter
+from echo_ray.log.upkeep import Upkeep
 from echo_ray.privacy.pseudonyms import key_path, load_key
 from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
@@ -47,6 +48,11 @@ class Front:
             config.resolved_log_dir, config.flush_ms, prepare=preparing, isolate=config.privacy.redact
         )
         keys = KeyRing(config.keys_file) if config.keys_file else None
+        self._upkeep = (
+            Upkeep(config.resolved_log_dir, config.upkeep_s, config.privacy.retention_days)
+            if config.upkeep_s
+            else None
+        )
         self._gateway = Gateway(config, plan, lanes, writer, preparing, keys)
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -62,6 +68,8 @@ class Front:
         """Ray Serve calls this when it stops the replica."""
         gateway = getattr(self, "_gateway", None)
         if gateway is not None:
+            if self._upkeep is not None:
+                self._upkeep.stop()
             gateway.close()
 
 

@@ -36,7 +36,10 @@ class ServeConfig(Config):
     log_dir: Path | None = None
     """Folder of the experience log; none is `runs/serve/log`."""
     flush_ms: int = Field(100, ge=1)
-    """Requests are written and synced to disk together, once per this time (milliseconds)."""
+    """A request is on disk within this time (milliseconds); those that come within half of it share one sync."""
+    upkeep_s: float = Field(600.0, ge=0)
+    """How often closed parts of the log become sorted Parquet, and what is too old is removed (seconds); 0
+    leaves the log as it is."""
     max_tokens: int = Field(48, ge=1)
     """Longest completion, also when a client asks for more, and the default when it does not say (tokens)."""
     context_tokens: int = Field(448, ge=16)
@@ -69,7 +72,7 @@ class ServeConfig(Config):
     body_timeout_s: float = Field(10.0, gt=0)
     """Longest time that a body may take to arrive (seconds)."""
     hosts: list[str] = Field(default_factory=list)
-    """Names under which browsers and clients may address the service, beside the usual ones of this machine."""
+    """Names by which clients may address the service, beside the usual ones of this machine."""
     aliases: list[str] = Field(default_factory=list)
     """Further model names to list; some clients choose their prompt template by the name."""
     cpus: int = Field(1, ge=1)

@@ -1,17 +1,19 @@
 """Who may come in, and what a request says of itself before its body is understood."""
 
 import time
+from dataclasses import replace
 
 from starlette.requests import Request
 
 from echo_ray.access.limits import retry_after
 from echo_ray.access.tokens import authenticate
 from echo_ray.dialects.asked import Asked, Refusal
+from echo_ray.schema import Kind
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.gateway import Gateway
 from echo_ray.serve.who import Caller, Identity, identity
 
-__all__ = ["Caller", "admit", "closed", "forced_arm", "identify", "time_ms"]
+__all__ = ["Caller", "admit", "closed", "forced_arm", "identify", "said_kind", "time_ms"]
 
 
 def admit(request: Request, gateway: Gateway, *, admin: bool = False) -> Caller | Refusal:
@@ -51,6 +53,14 @@ def forced_arm(request: Request, gateway: Gateway) -> str | Refusal | None:
     arms = gateway.plan.versions
     if asked is not None and asked not in arms:
         return Refusal(400, f"X-Echo-Arm must be one of {', '.join(arms)}, got {asked!r:.40}")
+    return asked
+
+
+def said_kind(request: Request, asked: Asked) -> Asked:
+    """`asked` with the kind that an editor of ours names in `X-Echo-Kind`: `automatic` or `manual`."""
+    kind = request.headers.get("x-echo-kind")
+    if asked.kind is Kind.AUTOMATIC and kind == Kind.MANUAL.value:
+        return replace(asked, kind=Kind.MANUAL)
     return asked
 
 

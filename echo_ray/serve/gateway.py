@@ -168,12 +168,12 @@ class Gateway:
         arm = self._arm(who)
         return self._silent(f"cmpl-{uuid.uuid4().hex}", self.plan.versions[arm], arm, asked, ts_ms)
 
-    def snapshot(self, asked: Asked, who: Identity, ts_ms: int) -> None:
-        """Log a document as an editor sent it between two requests."""
+    def snapshot(self, asked: Asked, who: Identity, ts_ms: int, name: str | None = None) -> None:
+        """Log a document as an editor sent it between two requests; one of the same `name` is the same one."""
         arm = self._arm(who)
         entry = records.request_record(
             who,
-            request_id=f"snap-{uuid.uuid4().hex}",
+            request_id=f"snap-{name or uuid.uuid4().hex}",
             ts_ms=ts_ms,
             prefix=asked.prefix,
             suffix=asked.suffix,

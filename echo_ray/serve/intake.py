@@ -4,6 +4,7 @@ An event is acknowledged once it is on disk. Not covered: events about requests 
 logged as told, and the miner joins by request id.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ class Intake:
         return await self._log(request, openai, found.records, who, said)
 
     async def snapshot(self, request: Request, body: JSON, caller: Caller) -> Response:
-        """`POST /v1/echo/snapshots`: `{"prefix", "suffix", "ts_ms"}`, a document that nobody asked about."""
+        """`POST /v1/echo/snapshots`: `{"id", "prefix", "suffix", "ts_ms"}`, a document that nobody asked about."""
         given = Body(body)
         prefix, suffix = given.text("prefix"), given.text("suffix") or ""
         if prefix is None:
@@ -102,7 +103,8 @@ class Intake:
         # Queued by the client while the service was away: its own time, but never the future.
         ts_ms = min(ts_ms, sent_ms) if sent_ms is not None else ts_ms
         asked = Asked(prefix, suffix)
-        self._gateway.snapshot(asked, door.identify(request, asked, caller, ts_ms), ts_ms)
+        who = door.identify(request, asked, caller, ts_ms)
+        self._gateway.snapshot(asked, who, ts_ms, given.text("id"))
         return json_reply({"logged": 1})
 
     async def session(self, request: Request, body: JSON, caller: Caller) -> Response:
@@ -115,6 +117,8 @@ class Intake:
                 del self._watched[next(iter(self._watched))]
             self._watched[name] = deque(maxlen=WATCHED_RECORDS)
         records = list(self._watched[name])
+        # The miner takes milliseconds: not on the event loop.
+        found = await asyncio.to_thread(live.mined, records)
         newest = [
             record | {"prefix": record["prefix"][-400:], "suffix": record["suffix"][:400]}
             if record["record"] == "request"
@@ -124,7 +128,7 @@ class Intake:
         return json_reply(
             {
                 "records": newest,
-                "mined": live.mined(records)[-50:],
+                "mined": found[:50],
                 "collect": self._gateway.config.privacy.collect,
             }
         )

@@ -18,6 +18,7 @@ from typing import Any
 
 from echo_ray import models
 from echo_ray.errors import ConfigError, ServeError
+from echo_ray.privacy.notice import notice
 from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import EngineSettings
@@ -126,7 +127,7 @@ def serve_forever(config: ServeConfig) -> None:
             _say(f"\nserving at {service.url}/v1 after {service.start_s:.0f} s; Ctrl-C ends it")
             for arm, version in service.arms.items():
                 _say(f"  arm {arm}: {version}")
-            _say(f"every request, with the code around the cursor, is logged in {service.log_dir}")
+            _say(notice(config.privacy, service.log_dir))
             ended.wait()
         finally:
             for number, handler in before.items():

@@ -114,7 +114,7 @@ class Routes:
             if asked.kind is Kind.WARMUP:
                 # The client only wants the server awake: no engine, no record.
                 return reply(dialect, asked, gateway.silence(asked, who, ts_ms))
-            asked = self._intake.classified(name, asked, who)
+            asked = self._intake.classified(name, door.said_kind(request, asked), who)
             found = await gateway.complete(
                 asked, who, dialect=name, ts_ms=ts_ms, gone=door.closed(request), arm=arm
             )

@@ -1,8 +1,8 @@
 """Who asks: user, session, file and language of one call. Pure.
 
 The first place that names one decides: headers `X-Echo-User`, `X-Echo-Session`, `X-Echo-File`,
-`X-Echo-Language`; the query (`?user=&session=&file=`) or the path (`/u/<user>/s/<session>/v1/...`), for clients
-whose address is all that can be set; the body; then the API key, and last a hash of address and user agent.
+`X-Echo-Language` (percent-encoded where they are not ASCII); the query (`?user=&session=&file=`) or the path
+(`/u/<user>/s/<session>/v1/...`), for clients whose address is all that can be set; the body; then the API key, and last a hash of address and user agent.
 Names are as sent; the experience log turns them into pseudonyms. Keys and addresses are only ever hashed.
 """
 
@@ -69,7 +69,7 @@ def identity(
     """
 
     def first(name: str, said: str | None) -> str | None:
-        found = headers.get(f"x-echo-{name}") or query.get(name) or said
+        found = unquote(headers.get(f"x-echo-{name}", "")) or query.get(name) or said
         return found[:NAME_CHARS] if found else None
 
     client = headers.get("user-agent")
