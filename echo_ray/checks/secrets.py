@@ -132,7 +132,7 @@ def _inside_key(prefix: str) -> bool:
 
 
 def scan_formats(text: str) -> list[tuple[str, int, int]]:
-    """(kind, start, stop) of what Kingfisher finds: the part of `scan` that may look at several lines together.
+    """(kind, start, stop) of what Kingfisher finds: the part of `scan` that may look at several lines.
 
     It takes microseconds for a whole text.
     """

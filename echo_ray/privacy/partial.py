@@ -10,10 +10,13 @@ is not one yet, and every key is a request. Two rules close that time:
   decides that a request is stored without text: any text without spaces that is given on a line with a
   telling name, a run of characters that looks random, the authority of an address.
 
-What leaks: prefixes that are public (`AKIA`, `ghp_`); of a random string without telling name or prefix
-about as many characters as it takes to look random (`RANDOM_CHARS`); digits before the first other character
-of a password in an address, which may be a port. Not covered: secrets split over lines; plain words given to
-names that say nothing.
+What leaks of a secret that is typed key by key (measured in the tests, 50 kinds in 4 languages): beginnings
+that are public (`AKIA`, `ghp_`); of a random string without telling name or known beginning the first 5 to 9
+characters, until it looks random; up to 5 digits that begin a password in an address, which may be a port.
+
+Not covered: such a random string that is left half-way (the part that was typed is no credential to any
+detector); secrets split over lines; plain words given to names that say nothing; passphrases with spaces
+unless their name ends in "password", "passphrase" or "secret".
 """
 
 import re
