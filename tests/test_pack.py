@@ -7,7 +7,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from fastapi import Request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +14,10 @@ from echo_ray import models
 from echo_ray.errors import SchemaError
 from echo_ray.prompts import FAMILIES, FastTokenizer, template_for
 from echo_ray.schema import Drop
-from echo_ray.serve.app import Gateway
 from echo_ray.serve.config import ServeConfig
-from echo_ray.serve.launch import engine_settings
 from echo_ray.stages.pack import LEAST_PROMPT_TOKENS, PACKED, PackConfig, encode, pack
-from tests import tiny
-from tests.test_serve_gateway import GOOD, Engine
+from tests import gateways, tiny
+from tests.gateways import Engine
 
 NAMES = [family.name for family in FAMILIES]
 PAIRS = [
@@ -45,26 +42,16 @@ def balanced(rows: list[dict[str, Any]]) -> pa.Table:
 
 def served(folder: Path, log: Path, pairs: list[tuple[str, str]]) -> list[tuple[list[int], tuple[int, ...]]]:
     """(prompt, stop ids) that the gateway sends to its engine for requests over HTTP."""
-    config = ServeConfig(log_dir=log, model=folder, flush_ms=1)
-    engine = Engine(GOOD)
-    (arm,) = engine_settings(config, {"base": (folder, "v")}, gpus=0)
-    gateway = Gateway(config, [arm], {"base": engine})
+    engine = Engine()
+    with gateways.service(folder, log, engine, context_tokens=ServeConfig().context_tokens) as service:
 
-    async def ask(prefix: str, suffix: str) -> None:
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": json.dumps({"prompt": prefix, "suffix": suffix}).encode()}
+        async def all_of_them() -> None:
+            for prefix, suffix in pairs:
+                response = await service.ask("/v1/completions", {"prompt": prefix, "suffix": suffix})
+                assert 200 == response.status
 
-        request = Request({"type": "http", "headers": [], "client": ("1.2.3.4", 5)}, receive)
-        response = await gateway.completions(request)
-        assert 200 == response.status_code
-
-    async def all_of_them() -> None:
-        for prefix, suffix in pairs:
-            await ask(prefix, suffix)
-
-    asyncio.run(all_of_them())
-    gateway.__del__()
-    return [(asked[0], asked[4]) for asked in engine.asked]
+        asyncio.run(all_of_them())
+    return [(prompt.tokens, prompt.stop_ids) for prompt in engine.asked]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,25 +1,25 @@
 """The serving part without Ray: arms, policy, model folders, dialect, identity, settings."""
 
-import json
 import math
 import shutil
 import socket
 from pathlib import Path
 
 import pytest
-from echo_ray.serve.dialect import Completion, Refusal
 from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_ray import models
 from echo_ray.config import build, fields
+from echo_ray.dialects.asked import Asked
 from echo_ray.errors import ConfigError, SchemaError
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.schema import REQUEST
-from echo_ray.serve import dialect, launch, policy, records
+from echo_ray.serve import launch, policy, records
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import Arm, ServeConfig
 from echo_ray.serve.engine import EngineSettings, environment, llm_config
+from echo_ray.serve.who import NOBODY, Caller, identity, routed
 from tests import tiny
 
 USERS = [f"user-{number}" for number in range(4000)]
@@ -271,134 +271,80 @@ def test_every_setting_has_a_docstring_and_round_trips():
         build(ServeConfig, {"arms": {"new": {"weight": 0}}})
 
 
-# dialect
-
-
-def parse(**body):
-    return dialect.parse(json.dumps(body).encode())
-
-
-def test_the_smallest_request():
-    assert parse(prompt="x") == Completion("x", "", None, None, (), False, False, None, None)
-
-
-def test_a_full_request_with_unknown_keys():
-    parsed = parse(
-        prompt=["x"], suffix=None, max_tokens=5, temperature=1, stop="\n", stream=True, n=1, seed=3,
-        user="u", stream_options={"include_usage": True}, best_of=1, logit_bias={},
-        metadata={"file": "a.py"}, echo=False,
-    )  # fmt: skip
-    assert parsed == Completion("x", "", 5, 1.0, ("\n",), True, True, 3, "u")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"prompt": None},
-        {"prompt": [1, 2]},
-        {"prompt": ["a", "b"]},
-        {"prompt": "x", "suffix": 1},
-        {"prompt": "x", "n": 2},
-        {"prompt": "x", "max_tokens": 0},
-        {"prompt": "x", "max_tokens": True},
-        {"prompt": "x", "temperature": "hot"},
-        {"prompt": "x", "temperature": -1},
-        {"prompt": "x", "stop": [1]},
-        {"prompt": "x", "stream": "yes"},
-        {"prompt": "x", "stream_options": 1},
-        {"prompt": "x", "seed": 2**63},
-        {"prompt": "x", "user": 1},
-    ],
-)
-def test_bad_values_are_refused_by_name(body):
-    refusal = parse(**body)
-    assert isinstance(refusal, Refusal)
-    assert refusal.status == 400
-    error = json.loads(refusal.body())["error"]
-    assert error["param"] == (list(body)[-1] if body else "prompt")
-    assert error["type"] == "invalid_request_error"
-
-
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"x"', b'{"prompt": "\\ud800"}', b"\xff"])
-def test_bodies_that_are_no_request(raw):
-    assert isinstance(dialect.parse(raw), Refusal)
-
-
-def test_a_stream_carries_the_whole_answer():
-    body = dialect.answer("cmpl-1", "m-1", 1, "text", "stop", dialect.Usage(3, 2, 1))
-    *chunks, end = b"".join(dialect.events(body, True)).strip().split(b"\n\n")
-    first, last = (json.loads(chunk.removeprefix(b"data: ")) for chunk in chunks)
-    assert end == b"data: [DONE]"
-    assert first["choices"][0]["text"] == "text"
-    assert "usage" not in first
-    assert last["choices"] == []
-    assert last["usage"]["total_tokens"] == 5
-
-
 # identity and records
 
 DAY_MS = 1_700_000_000_000
 
 
+def known(headers=None, query=None, asked=NOBODY, caller=None, peer="1.2.3.4"):
+    return identity(headers or {}, query or {}, asked, caller or Caller(), peer, DAY_MS)
+
+
 def test_identity_from_headers():
-    headers = {"x-echo-user": "u", "x-echo-session": "s", "x-echo-file": "f", "x-echo-language": "python"}
-    who = records.identity(headers, "other", "1.2.3.4", DAY_MS)
-    assert (who.user, who.session, who.file, who.language, who.client) == ("u", "s", "f", "python", None)
+    headers = {
+        "x-echo-user": "u",
+        "x-echo-session": "s",
+        "x-echo-file": "f%C3%BC.py",
+        "x-echo-language": "go",
+    }
+    who = known(headers, {"user": "query"}, Asked("", "", user="body"))
+    assert ("u", "s", "f\u00fc.py", "go", None) == (who.user, who.session, who.file, who.language, who.client)
+
+
+def test_identity_from_the_address_then_the_body_then_the_key():
+    asked = Asked("", "", user="body", session="t", file="a.py", language="python", prefix_complete=False)
+    assert "query" == known({}, {"user": "query"}, asked).user
+    who = known({}, {}, asked, Caller("key"))
+    assert ("body", "t", "a.py", "python", False) == (
+        *(who.user, who.session, who.file, who.language, who.prefix_complete),
+    )
+    assert "key-mine" == known(caller=Caller("mine", "tenant")).user
+    assert "tenant" == known(caller=Caller("mine", "tenant")).tenant
 
 
 def test_identity_fallbacks():
-    assert records.identity({}, "body", "1.2.3.4", DAY_MS).user == "body"
-    bearer = records.identity({"authorization": "Bearer sk-secret"}, None, "1.2.3.4", DAY_MS)
+    bearer = known({"authorization": "Bearer sk-secret"})
     assert bearer.user.startswith("token-")
     assert "secret" not in str(bearer)
-    assert bearer == records.identity({"authorization": "bearer sk-secret"}, None, "5.6.7.8", DAY_MS)
-    peer = records.identity({"user-agent": "vim"}, None, "1.2.3.4", DAY_MS)
+    assert bearer == known({"authorization": "bearer sk-secret"}, peer="5.6.7.8")
+    peer = known({"user-agent": "vim"})
     assert peer.user.startswith("peer-")
     assert "1.2.3.4" not in str(peer)
-    assert peer.session == f"{peer.user}@2023-11-14"
-    assert (peer.file, peer.language, peer.client) == ("unknown", "plaintext", "vim")
+    assert f"{peer.user}@2023-11-14" == peer.session
+    assert ("unknown", "plaintext", "vim") == (peer.file, peer.language, peer.client)
+
+
+@pytest.mark.parametrize(
+    ("path", "rest", "named"),
+    [
+        ("/v1/completions", "/v1/completions", {}),
+        ("/u/ann/s/one/infill", "/infill", {"user": "ann", "session": "one"}),
+        ("/u/a%20b/v1/models", "/v1/models", {"user": "a b"}),
+        ("/s/x/health", "/health", {"session": "x"}),
+        ("/u/ann", "/u/ann", {}),
+        ("/", "/", {}),
+    ],
+)
+def test_the_address_may_begin_with_a_user_and_a_session(path, rest, named):
+    assert (rest, named) == routed(path)
+
+
+def logged(who):
+    return records.request_record(
+        who, request_id="r", ts_ms=1, prefix="p", suffix="s", delivered=False, proposal=None,
+        model="m", arm="a", latency_ms=None,
+    ).record  # fmt: skip
 
 
 def test_a_request_record_is_exactly_the_schema():
-    who = records.identity({}, "u", "p", DAY_MS)
-    record = records.request_record(
-        who, request_id="r", ts_ms=1, prefix="p", suffix="s", delivered=False, proposal=None,
-        model="m", arm="a", latency_ms=None,
-    )  # fmt: skip
+    record = logged(known())
     assert record.pop("record") == "request"
     assert set(record) == set(REQUEST.names)
 
 
-def test_events_are_logged_all_or_not_at_all():
-    good = {"request_id": "r", "type": "accepted", "accepted_chars": 3, "more": 1}
-    [record] = records.event_records(good, "u", 5)
-    assert record == {
-        "record": "event", "request_id": "r", "ts_ms": 5, "user": "u", "type": "accepted",
-        "accepted_chars": 3, "visible_ms": None,
-    }  # fmt: skip
-    assert len(records.event_records([good, good], "u", 5)) == 2
-    assert len(records.event_records({"events": [good]}, "u", 5)) == 1
-    for bad in ({}, {"request_id": "r"}, good | {"type": "liked"}, good | {"visible_ms": -1}, 3, [], [3]):
-        assert isinstance(records.event_records(bad, "u", 5), Refusal)
-        assert isinstance(records.event_records([good, bad], "u", 5), Refusal)
-
-
 @pytest.mark.parametrize("side", ["prefix", "suffix"])
 def test_a_window_that_was_cut_is_logged_as_cut(side):
-    who = records.identity({f"x-echo-{side}-complete": "false"}, "u", "p", 0)
-    record = records.request_record(
-        who,
-        request_id="r",
-        ts_ms=0,
-        prefix="",
-        suffix="",
-        delivered=True,
-        proposal="",
-        model="m",
-        arm="a",
-        latency_ms=None,
-    )
+    record = logged(known({f"x-echo-{side}-complete": "false"}))
     assert {"prefix": side != "prefix", "suffix": side != "suffix"} == {
         name: record[f"{name}_complete"] for name in ("prefix", "suffix")
     }

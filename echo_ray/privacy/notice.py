@@ -31,7 +31,7 @@ def _kept(config: PrivacyConfig) -> str:
     if config.retention_days is None:
         return "Nothing is removed by age (serve.privacy.retention_days)."
     days = f"{config.retention_days:g}"
-    return f"Records are removed after {days} day{'' if days == '1' else 's'} (serve.privacy.retention_days={days})."
+    return f"Records are removed after {days} day{'' if days == '1' else 's'} (retention_days={days})."
 
 
 def _form(config: PrivacyConfig) -> str:

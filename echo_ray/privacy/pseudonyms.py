@@ -82,12 +82,13 @@ def load_key(path: Path) -> bytes:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(
-            f"serve.privacy.key_file={path} cannot be used ({reason}): name a file that this service may write"
+            f"serve.privacy.key_file={path} cannot be used ({reason}): name a file that this "
+            "service may write"
         ) from None
     if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
         raise ConfigError(
-            f"serve.privacy.key_file={path} has mode {stat.S_IMODE(mode):04o}, so others can read it: chmod 600 it "
-            "or name another serve.privacy.key_file"
+            f"serve.privacy.key_file={path} has mode {stat.S_IMODE(mode):04o}, so others can read "
+            "it: chmod 600 it or name another serve.privacy.key_file"
         )
     try:
         key = bytes.fromhex(text.decode("ascii"))
@@ -95,8 +96,9 @@ def load_key(path: Path) -> bytes:
         key = b""
     if len(key) < KEY_BYTES // 2:
         raise ConfigError(
-            f"serve.privacy.key_file={path} must hold at least {KEY_BYTES} hexadecimal digits, got {len(text)} "
-            "characters: restore the file, or name another serve.privacy.key_file for new pseudonyms"
+            f"serve.privacy.key_file={path} must hold at least {KEY_BYTES} hexadecimal digits, got "
+            f"{len(text)} characters: restore the file, or name another serve.privacy.key_file for new "
+            "pseudonyms"
         )
     return key
 

@@ -36,7 +36,7 @@ class ServeConfig(Config):
     log_dir: Path | None = None
     """Folder of the experience log; none is `runs/serve/log`."""
     flush_ms: int = Field(100, ge=1)
-    """A request is on disk within this time (milliseconds); those that come within half of it share one sync."""
+    """A request is on disk within this time; those of half of it share one sync (milliseconds)."""
     upkeep_s: float = Field(600.0, ge=0)
     """How often closed parts of the log become sorted Parquet, and what is too old is removed (seconds); 0
     leaves the log as it is."""

@@ -169,7 +169,7 @@ class Gateway:
         return self._silent(f"cmpl-{uuid.uuid4().hex}", self.plan.versions[arm], arm, asked, ts_ms)
 
     def snapshot(self, asked: Asked, who: Identity, ts_ms: int, name: str | None = None) -> None:
-        """Log a document as an editor sent it between two requests; one of the same `name` is the same one."""
+        """Log a document as an editor sent it between two requests; `name` tells repeats apart."""
         arm = self._arm(who)
         entry = records.request_record(
             who,

@@ -90,7 +90,7 @@ class Intake:
         return await self._log(request, openai, found.records, who, said)
 
     async def snapshot(self, request: Request, body: JSON, caller: Caller) -> Response:
-        """`POST /v1/echo/snapshots`: `{"id", "prefix", "suffix", "ts_ms"}`, a document that nobody asked about."""
+        """`POST /v1/echo/snapshots`: `{"id", "prefix", "suffix", "ts_ms"}`: nobody asked."""
         given = Body(body)
         prefix, suffix = given.text("prefix"), given.text("suffix") or ""
         if prefix is None:

@@ -2,8 +2,9 @@
 
 The first place that names one decides: headers `X-Echo-User`, `X-Echo-Session`, `X-Echo-File`,
 `X-Echo-Language` (percent-encoded where they are not ASCII); the query (`?user=&session=&file=`) or the path
-(`/u/<user>/s/<session>/v1/...`), for clients whose address is all that can be set; the body; then the API key, and last a hash of address and user agent.
-Names are as sent; the experience log turns them into pseudonyms. Keys and addresses are only ever hashed.
+(`/u/<user>/s/<session>/v1/...`), for clients whose address is all that can be set; the body; then the API
+key, and last a hash of address and user agent. Names are as sent; the experience log turns them into
+pseudonyms. Keys and addresses are only ever hashed.
 """
 
 import hashlib
