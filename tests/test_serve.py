@@ -344,7 +344,10 @@ def test_a_request_record_is_exactly_the_schema():
 
 @pytest.mark.parametrize("side", ["prefix", "suffix"])
 def test_a_window_that_was_cut_is_logged_as_cut(side):
-    record = logged(known({f"x-echo-{side}-complete": "false"}))
-    assert {"prefix": side != "prefix", "suffix": side != "suffix"} == {
-        name: record[f"{name}_complete"] for name in ("prefix", "suffix")
-    }
+    other = {"prefix": "suffix", "suffix": "prefix"}[side]
+    record = logged(known({f"x-echo-{side}-complete": "false", f"x-echo-{other}-complete": "true"}))
+    assert (False, True) == (record[f"{side}_complete"], record[f"{other}_complete"])
+    unknown = logged(known())
+    assert (False, False) == (unknown[f"{side}_complete"], unknown[f"{other}_complete"])
+    told = logged(known(asked=Asked("", "", prefix_complete=True, suffix_complete=True)))
+    assert (True, True) == (told[f"{side}_complete"], told[f"{other}_complete"])

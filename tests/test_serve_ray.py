@@ -245,7 +245,7 @@ def test_the_openai_client_works(service):
 def test_a_client_that_leaves_is_logged_as_not_delivered(service, stream):
     user = f"leaver-{stream}"
     body = json.dumps(PROMPT | {"user": user, "max_tokens": 400, "stream": stream}).encode()
-    head = f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     port = int(service.url.rpartition(":")[2])
     with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as connection:
         connection.sendall(head + body)

@@ -45,9 +45,9 @@ class Identity:
     client: str | None
     tenant: str | None = None
     repository: str | None = None
-    prefix_complete: bool = True
+    prefix_complete: bool = False
     """Whether the prefix reaches the start of the document: header `X-Echo-Prefix-Complete`."""
-    suffix_complete: bool = True
+    suffix_complete: bool = False
     """Whether the suffix reaches its end: header `X-Echo-Suffix-Complete`."""
 
 
@@ -107,9 +107,8 @@ def routed(path: str) -> tuple[str, dict[str, str]]:
 
 
 def _complete(header: str | None, said: bool | None) -> bool:
-    if header is not None:
-        return header != "false"
-    return said is not False
+    # Most clients send windows and do not say so: what is not known to be whole counts as a window.
+    return said is True if header is None else header == "true"
 
 
 def _hashed(kind: str, value: str) -> str:

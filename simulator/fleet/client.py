@@ -134,12 +134,9 @@ class CompletionClient:
             "X-Echo-File": ask.file,
             "X-Echo-Language": ask.language,
             "X-Echo-Ts-Ms": str(ask.ts_ms),
+            "X-Echo-Prefix-Complete": str(ask.prefix_complete).lower(),
+            "X-Echo-Suffix-Complete": str(ask.suffix_complete).lower(),
         }
-        # Only what differs from the default of the schema: contexts are complete unless said otherwise.
-        if not ask.prefix_complete:
-            headers["X-Echo-Prefix-Complete"] = "false"
-        if not ask.suffix_complete:
-            headers["X-Echo-Suffix-Complete"] = "false"
         if self._arm is not None:
             headers["X-Echo-Arm"] = self._arm
         return headers
