@@ -146,7 +146,7 @@ def test_a_completion_is_logged_as_the_client_saw_it(service):
     assert record == {
         "record": "request", "schema": "1", "request_id": body["id"], "ts_ms": 1700000000123, "user": "ann",
         "session": "s1", "file": "a.py", "language": "python", "prefix": PROMPT["prompt"],
-        "suffix": PROMPT["suffix"], "prefix_complete": True, "suffix_complete": True, "kind": "automatic",
+        "suffix": PROMPT["suffix"], "prefix_complete": False, "suffix_complete": False, "kind": "automatic",
         "delivered": True, "proposal": body["choices"][0]["text"], "model": body["model"],
         "arm": replied["x-echo-arm"], "client": "test/1",
     }  # fmt: skip
