@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray import rng
-from echo_ray.checks import mask, personal, secret_rules, secrets
+from echo_ray.checks import mask, personal, placeholders, secret_rules, secrets
 from echo_ray.checks.case import Case, Finding, Verdict
 from echo_ray.schema import Drop
 from tests.corruption_safety import CATEGORIES, NAMED, PERSONAL, TOKENS, Draw, Payload, lookalikes, payloads
@@ -102,6 +102,13 @@ def test_the_lines_of_a_private_key_are_followed() -> None:
     finding = secrets.check(Case(prefix, body[1], "\n", body[1], "python"))
     assert (finding.verdict, finding.drop) == (Verdict.FAIL, Drop.SECRET_PRIVATE_KEY)
     assert secrets.check(Case(prefix, "return value", "\n", "return value", "python")).verdict is Verdict.PASS
+
+
+def test_what_the_log_has_in_place_of_a_secret_is_not_learned() -> None:
+    stands = placeholders.placeholder(b"k" * 32, placeholders.SECRET, "sk-123")
+    finding = secrets.check(case(f'key = "{stands}"\n'))
+    assert (Verdict.FAIL, "placeholder", Drop.SECRET_TOKEN) == (finding.verdict, finding.rule, finding.drop)
+    assert Verdict.PASS is secrets.check(case("b = 1\n", prefix=f'key = "{stands}"\n')).verdict
 
 
 def test_an_allowlist_pragma_is_not_honoured() -> None:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_ray import schema
+from echo_ray.checks import placeholders
 from echo_ray.log import contract
-from echo_ray.privacy import placeholders
 from echo_ray.privacy.collect import Collector, Reason
 from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.privacy.levels import Level, level, plain_repository

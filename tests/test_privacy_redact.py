@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echo_ray.checks import personal, secrets
-from echo_ray.privacy import placeholders
+from echo_ray.checks import personal, placeholders, secrets
 from echo_ray.privacy.redact import Redactor
 from tests.corruption_safety import PERSONAL, TOKENS, Draw, lookalikes, payloads
 from tests.privacy_typing import KEY

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from detect_secrets.filters import heuristic
 
-from echo_ray.checks import lines
+from echo_ray.checks import lines, placeholders
 from echo_ray.checks.case import NOT_APPLICABLE, PASS, Case, Check, Finding, Verdict
 from echo_ray.checks.secret_rules import (
     BASE64,
@@ -101,9 +101,13 @@ def scan(text: str) -> list[Found]:
 
 
 def check(case: Case) -> Finding:
-    """A FAIL when a credential shares a character with the target, else a PASS."""
+    """A FAIL when a credential, or what the log has in place of one, shares a character with the target, else a
+    PASS.
+    """
     if not case.target:
         return NOT_APPLICABLE
+    for span in placeholders.spans(case.target):
+        return _fail("placeholder", *span)
     place = lines.around(case)
     for found in scan(place.text):
         span = place.span(found.start, found.stop)

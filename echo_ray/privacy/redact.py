@@ -21,9 +21,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
-from echo_ray.checks import personal, secrets
-from echo_ray.privacy import keyblocks, partial, placeholders
-from echo_ray.privacy.placeholders import PRIVATE_KEY, SECRET, placeholder
+from echo_ray.checks import personal, placeholders, secrets
+from echo_ray.checks.placeholders import PRIVATE_KEY, SECRET, placeholder
+from echo_ray.privacy import keyblocks, partial
 
 CACHED_LINES, CACHED_LONG_LINES = 32_768, 64
 """Lines whose result is kept: ordinary ones, and those longer than `LONG_CHARS`."""
