@@ -101,13 +101,13 @@ def scan(text: str) -> list[Found]:
 
 
 def check(case: Case) -> Finding:
-    """A FAIL when a credential, or what the log has in place of one, shares a character with the target, else a
+    """A FAIL when a credential, or what the log has in place of one, is in the target in part, else a
     PASS.
     """
     if not case.target:
         return NOT_APPLICABLE
-    for span in placeholders.spans(case.target):
-        return _fail("placeholder", *span)
+    for stands in placeholders.spans(case.target):
+        return _fail("placeholder", *stands)
     place = lines.around(case)
     for found in scan(place.text):
         span = place.span(found.start, found.stop)
