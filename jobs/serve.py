@@ -9,5 +9,6 @@ def serve(config: RunConfig, command: str) -> None:
     """Serve with the settings of the section `serve`; what can be refused is refused before Ray starts."""
     launch.check_port(config.serve.host, config.serve.port)
     launch.resolve(config.serve)
+    launch.prepare_ingress(config.serve)
     with running(config.cluster):
         launch.serve_forever(config.serve)

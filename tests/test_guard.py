@@ -201,7 +201,7 @@ def test_every_response_has_the_security_headers_and_none_for_other_sites(port: 
         assert "same-origin" == headers["cross-origin-resource-policy"]
         assert "no-store" == headers["cache-control"]
         assert headers["content-security-policy"].startswith("default-src 'none';")
-        assert 32 == len(headers["x-request-id"])
+        assert 32 == len(headers["x-trace-id"])
         assert not [name for name in headers if name.startswith("access-control-")]
     page = asked(port, head(port, None, path="/page", method="GET"))[1]
     assert "default-src 'self'" == page["content-security-policy"]
@@ -251,8 +251,8 @@ def test_preflights_are_refused_and_other_options_are_the_app_s(port: int) -> No
 def test_a_sane_traceparent_is_taken_over(port: int) -> None:
     def traced(value: str) -> bool:
         _, headers, body = asked(port, head(port, 2, f"traceparent: {value}") + b"{}")
-        assert headers["x-request-id"] == orjson.loads(body)["trace"]
-        return headers["x-request-id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+        assert headers["x-trace-id"] == orjson.loads(body)["trace"]
+        return headers["x-trace-id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
 
     assert traced("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
     assert not traced("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01")

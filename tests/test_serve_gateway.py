@@ -45,7 +45,7 @@ def test_a_good_answer(run: Run) -> None:
     response, [record] = run(engine)
     assert "first + second" == response.json["choices"][0]["text"] == record["proposal"]
     assert record["delivered"] is True
-    assert response.headers["x-request-id"] == record["request_id"] == response.json["id"]
+    assert response.headers["x-echo-request-id"] == record["request_id"] == response.json["id"]
     [prompt] = engine.asked
     assert len(prompt.tokens) <= 64
     assert ("m-1", 48, 0.0, 1.0, 1, (), None) == (

@@ -247,7 +247,7 @@ def _dressed(send: Send, trace_id: str) -> Send:
                 if not name.lower().startswith(b"access-control-")
             ]
             there = {name.lower() for name, _ in own}
-            more = [*SECURITY, (b"x-request-id", trace_id.encode())]
+            more = [*SECURITY, (b"x-trace-id", trace_id.encode())]
             message = {**message, "headers": [*own, *(item for item in more if item[0] not in there)]}
         await send(message)
 

@@ -5,6 +5,7 @@ context length. `Service` stops what it started, and a process may start service
 """
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -133,6 +134,24 @@ def serve_forever(config: ServeConfig) -> None:
             for number, handler in before.items():
                 signal.signal(number, handler)
     _say(f"stopped; the experience log is in {service.log_dir}")
+
+
+def prepare_ingress(config: ServeConfig) -> None:
+    """Choose Ray Serve's ingress; call it before Ray starts, whose processes read this from the environment."""
+    if not config.fast_ingress:
+        return
+    # Fixed ports would keep a second service off this machine.
+    ports = {f"RAY_SERVE_HAPROXY_{name}_PORT": str(free_port("127.0.0.1")) for name in ("METRICS", "STATS")}
+    os.environ.update(
+        ports
+        | {
+            "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+            "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+            # One gateway: there is nobody to hand its connections to.
+            "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        }
+    )
 
 
 def check_port(host: str, port: int) -> None:

@@ -19,7 +19,11 @@ def reply(dialect: Any, asked: Asked, found: Answered) -> Response:
     The answer is complete before its first byte leaves (post-processing needs all of it), so a stream is
     one body in the stream's shape.
     """
-    headers = {"x-request-id": found.request_id, "x-echo-arm": found.arm, "x-echo-model": found.model}
+    headers = {
+        "x-echo-request-id": found.request_id,
+        "x-echo-arm": found.arm,
+        "x-echo-model": found.model,
+    }
     if not asked.stream:
         return Response(orjson.dumps(dialect.answer(asked, found)), 200, headers, JSON_TYPE)
     events = b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in dialect.chunks(asked, found))
