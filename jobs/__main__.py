@@ -132,6 +132,18 @@ VERBS = {
         words=("keys.action",),
         after={"list": (), "add": ("keys.name", "keys.tenant"), "revoke": ("keys.name",)},
     ),
+    "arms": Verb(
+        "jobs.arms:run",
+        ("arms",),
+        "what a running service serves to whom: show, set, on, off",
+        words=("arms.action",),
+        after={"show": (), "set": (), "on": (), "off": ()},
+    ),
+    "doctor": Verb(
+        "jobs.doctor:run",
+        ("doctor", "serve", "cluster"),
+        "what is wrong with this machine or a running service, and what to do about it",
+    ),
     "experiment": Verb(
         "jobs.experiment:experiment",
         ("experiment", "simulate", "serve", "cluster"),
@@ -164,8 +176,8 @@ USAGE = "usage: echo-ray VERB [CONFIG.yaml] [section.key=value ...]"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0 done, 2 a user's error in one sentence, 130 interrupted,
-    141 nobody reads what is printed.
+    """Run one verb; returns the exit status: 0 done, 1 `doctor` found something wrong, 2 a user's error in
+    one sentence, 130 interrupted, 141 nobody reads what is printed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -206,8 +218,7 @@ def _run(words: list[str]) -> int:
     command = " ".join(["echo-ray", *words])
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     module, function = verb.target.split(":")
-    getattr(importlib.import_module(module), function)(settings, command)
-    return 0
+    return getattr(importlib.import_module(module), function)(settings, command) or 0
 
 
 def _own_settings(verb: Verb, path: Path | None, overrides: Sequence[str]) -> config.Config | None:

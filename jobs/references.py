@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from echo_ray import registry
+from echo_ray.serve.config import Arm
 from jobs.settings import RunConfig
 
 MODELS = (
@@ -25,4 +26,14 @@ def resolved(config: RunConfig, sections: Collection[str]) -> RunConfig:
         reference = getattr(section, field)
         if name in sections and reference is not None and "@" in str(reference):
             changes[name] = section.updated(**{field: registry.resolve(reference, key)})
+    if "serve" in sections and config.serve.arms:
+        serve = changes.get("serve", config.serve)
+        arms = {name: _arm(name, arm) for name, arm in serve.arms.items()}
+        changes["serve"] = serve.updated(arms={name: arm.model_dump() for name, arm in arms.items()})
     return config.updated(**changes) if changes else config
+
+
+def _arm(name: str, arm: Arm) -> Arm:
+    if arm.model is None or "@" not in str(arm.model):
+        return arm
+    return arm.updated(model=registry.resolve(arm.model, f"serve.arms.{name}.model"))

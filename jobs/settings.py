@@ -20,6 +20,7 @@ from echo_ray.stages.select import SelectConfig
 from echo_ray.stages.surprisal import PerplexityConfig
 from echo_ray.stages.verify import VerifyConfig
 from echo_ray.train.config import TrainConfig
+from jobs.arms_config import ArmsConfig, DoctorConfig
 from jobs.evaluate_config import EvaluateConfig
 from jobs.keys_config import KeysConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
@@ -142,6 +143,8 @@ class RunConfig(Config):
     evaluate: EvaluateConfig = EvaluateConfig()
     models: ModelsConfig = ModelsConfig()
     keys: KeysConfig = KeysConfig()
+    arms: ArmsConfig = ArmsConfig()
+    doctor: DoctorConfig = DoctorConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     pretrain: PretrainConfig = PretrainConfig()
     compare: CompareConfig = CompareConfig()

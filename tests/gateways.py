@@ -3,10 +3,14 @@
 import asyncio
 import contextlib
 import json
+import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import uvicorn
 
 from echo_ray.access.keys import KeyRing
 from echo_ray.log.segment import SegmentWriter
@@ -131,6 +135,20 @@ class Service:
         self.gateway.writer.flush()
         lines = [line for path in self.log.glob("*.jsonl") for line in path.read_bytes().splitlines()]
         return [json.loads(line) for line in lines]
+
+
+@contextlib.contextmanager
+def listening(service: Service) -> Iterator[str]:
+    """Address of `service` behind a real HTTP server."""
+    server = uvicorn.Server(uvicorn.Config(service.app, log_level="critical", lifespan="off", ws="none"))
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [door]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @contextlib.contextmanager

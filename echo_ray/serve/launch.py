@@ -137,7 +137,7 @@ def serve_forever(config: ServeConfig) -> None:
 
 
 def prepare_ingress(config: ServeConfig) -> None:
-    """Choose Ray Serve's ingress; call it before Ray starts, whose processes read this from the environment."""
+    """Choose Ray Serve's ingress; call it before Ray starts: its processes read it from the environment."""
     if not config.fast_ingress:
         return
     # Fixed ports would keep a second service off this machine.

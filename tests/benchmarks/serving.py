@@ -41,9 +41,8 @@ Ask = Callable[[int], Awaitable[dict[str, Any]]]
 
 def figures() -> Iterator[Figure]:
     """Start both servers, measure, stop both."""
-    with tempfile.TemporaryDirectory() as folder:
-        with _bare() as bare, _ours(Path(folder)) as ours:
-            yield from asyncio.run(_measured(bare, ours))
+    with tempfile.TemporaryDirectory() as folder, _bare() as bare, _ours(Path(folder)) as ours:
+        yield from asyncio.run(_measured(bare, ours))
 
 
 async def _measured(bare: str, ours: str) -> list[Figure]:
@@ -74,8 +73,7 @@ async def _measured(bare: str, ours: str) -> list[Figure]:
             await ask_bare(next(numbers))
             await ask_ours(next(numbers))
         found = [*await _latency(ask_bare, ask_ours, numbers)]
-        for clients in CLIENTS:
-            found.append(await _throughput(ask_bare, ask_ours, numbers, clients))
+        found += [await _throughput(ask_bare, ask_ours, numbers, clients) for clients in CLIENTS]
         found += await _keystrokes(post, ours)
     return found
 
@@ -125,7 +123,7 @@ async def _throughput(bare: Ask, ours: Ask, numbers: Iterator[int], clients: int
 async def _keystrokes(post: Callable[..., Awaitable[dict[str, Any]]], ours: str) -> list[Figure]:
     """One developer types a function key by key, a request a key, in a file that is there already."""
     prefix, suffix = _documents(1, seed=7)[0]
-    typed = "\n\ndef total(prices, rate):\n    found = 0\n    for price in prices:\n        found += price * rate\n"
+    typed = "\n\ndef total(prices):\n    found = 0\n    for price in prices:\n        found += price.rate\n"
     cached = total = asked = 0
     for end in range(len(typed)):
         reply = await post(ours, {"prompt": prefix + typed[:end], "suffix": suffix, "max_tokens": MAX_TOKENS})
@@ -150,7 +148,7 @@ async def _keystrokes(post: Callable[..., Awaitable[dict[str, Any]]], ours: str)
 def _documents(count: int, seed: int = 0) -> list[tuple[str, str]]:
     """Contexts of about 350 tokens that share nothing but their words."""
     draw = random.Random(seed)
-    names = "price rate total item user order count value name index line text node path size".split()
+    names = ("price", "rate", "total", "item", "user", "order", "count", "value", "name", "index", "line")
 
     def line() -> str:
         a, b, c = (draw.choice(names) for _ in range(3))
