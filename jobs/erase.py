@@ -24,6 +24,8 @@ from echo_ray import sealed
 from echo_ray.errors import ConfigError, StageError
 from echo_ray.ledger import folders, journal, people, rows
 from echo_ray.ledger.folders import relative
+from echo_ray.log import segment_file
+from echo_ray.privacy.pseudonyms import Pseudonyms, load_key
 from echo_ray.progress import bar
 from jobs import erase_models, erase_plan
 from jobs.erase_values import Plan
@@ -87,7 +89,17 @@ def check(settings: EraseConfig, output: Path) -> tuple[Path, str]:
     for folder in (root.resolve(), *root.resolve().parents):
         if (folder / sealed.SEALED).is_file():
             raise ConfigError(f"{key}={root} is the sealed truth of a simulation: it is not touched")
-    return root, settings.user
+    for segment in sorted(root.rglob("segment-*.jsonl")):
+        with segment_file.locked(segment) as free:
+            if not free and segment.exists():
+                raise ConfigError(f"a service that runs writes {segment}: stop it, then erase")
+    if settings.key_file is None:
+        return root, settings.user
+    if not settings.key_file.is_file():
+        raise ConfigError(
+            f"erase.key_file={settings.key_file} is no file: name the key beside the log's folder"
+        )
+    return root, Pseudonyms(load_key(settings.key_file)).user(settings.user)
 
 
 def carry_out(plan: Plan, root: Path) -> None:

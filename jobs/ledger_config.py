@@ -24,6 +24,9 @@ class EraseConfig(Config):
 
     user: str = ""
     """Pseudonym of the person, as it stands in the log."""
+    key_file: Path | None = None
+    """Key of the service's pseudonyms (`LOG_DIR.key`): `user` is then the name that the person's editor
+    sends, and its pseudonym is made here."""
     input: Path | None = None
     """Folder of a run, of a log or of data sets: everything below is looked at; `run.output` when absent."""
     dry_run: bool = False

@@ -20,7 +20,9 @@ import zstandard
 from echo_ray.errors import ConfigError, SchemaError
 from echo_ray.ledger import accounts, folders, journal, people
 from echo_ray.log import source
+from echo_ray.log.segment import SegmentWriter
 from echo_ray.manifest import MARKER, read_manifest
+from echo_ray.privacy.pseudonyms import Pseudonyms, load_key
 from echo_ray.registry import Registry
 from echo_ray.stages.pack import PackConfig
 from jobs import card, erase, erase_plan, explain, export
@@ -519,6 +521,29 @@ def test_a_raw_log_alone(tmp_path: Path) -> None:
     erase.run(EraseConfig(user="ann", input=tmp_path), tmp_path)
     left = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row for row in requests if row["user"] == "bob"] == left
+
+
+def test_a_person_is_erased_by_the_name_that_their_editor_sends(tmp_path: Path) -> None:
+    key = tmp_path / "log.key"
+    pseudonym = Pseudonyms(load_key(key)).user("ann@example.com")
+    log = tmp_path / "log"
+    log.mkdir()
+    rows = [{"record": "request", "user": user, "request_id": user} for user in (pseudonym, "other")]
+    (log / "segment-1.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    erase.run(EraseConfig(user="ann@example.com", key_file=key, input=log), tmp_path)
+    assert [rows[1]] == [json.loads(line) for line in (log / "segment-1.jsonl").read_text().splitlines()]
+    with pytest.raises(ConfigError, match=r"erase\.key_file=.*is no file"):
+        erase.run(EraseConfig(user="ann", key_file=tmp_path / "none", input=log), tmp_path)
+
+
+def test_a_log_that_a_service_writes_is_not_touched(tmp_path: Path) -> None:
+    with SegmentWriter(tmp_path) as writer:
+        writer.append({"record": "request", "user": "ann", "request_id": "r"})
+        writer.flush()
+        before = [path.read_bytes() for path in tmp_path.glob("*.jsonl")]
+        with pytest.raises(ConfigError, match="a service that runs writes"):
+            erase.run(EraseConfig(user="ann", input=tmp_path), tmp_path)
+        assert before == [path.read_bytes() for path in tmp_path.glob("*.jsonl")]
 
 
 def test_ids_that_two_people_share_take_nothing_from_the_other(tmp_path: Path) -> None:
