@@ -5,10 +5,11 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import uvicorn
 
@@ -86,22 +87,25 @@ class Service:
         self,
         path: str,
         body: Any = None,
-        headers: dict[str, str] | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
         *,
         method: str | None = None,
         leave_after_s: float | None = None,
     ) -> Response:
-        """One request; with `leave_after_s` the client hangs up then."""
+        """One request to a percent-encoded path; with `leave_after_s` the client hangs up then."""
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         plain, _, query = path.partition("?")
         scope = {
             "type": "http",
             "method": method or ("GET" if body is None else "POST"),
-            "path": plain,
+            "path": unquote(plain),
             "raw_path": plain.encode(),
             "query_string": query.encode(),
             "headers": [(b"host", b"localhost")]
-            + [(name.encode(), value.encode()) for name, value in (headers or {}).items()],
+            + [
+                (name.encode(), value if isinstance(value, bytes) else value.encode())
+                for name, value in (headers or {}).items()
+            ],
             "client": ("1.2.3.4", 5),
             "scheme": "http",
             "server": ("localhost", 80),

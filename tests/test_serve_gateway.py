@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.serve.engine import Answer, Choice
 from tests import gateways, tiny
 from tests.gateways import Engine, Response
@@ -208,3 +209,27 @@ def test_a_wrong_plan_is_refused_and_changes_nothing(
         assert 400 == response.status
         assert said in response.json["error"]["message"]
         assert before == service.gateway.plan
+
+
+def test_the_live_view_shows_what_the_log_holds_and_what_would_be_mined(model: Path, tmp_path: Path) -> None:
+    headers = {"x-echo-session": "s", "x-echo-file": "a.py", "x-echo-user": "u"}
+    headers |= {"x-echo-prefix-complete": "true", "x-echo-suffix-complete": "true"}
+    with gateways.service(model, tmp_path, Engine(), privacy=PrivacyConfig()) as service:
+
+        async def typed() -> Response:
+            for prefix in ("total = ", "total = sum(prices)", "total = sum(prices)\nprint("):
+                await service.ask("/v1/completions", {"prompt": prefix, "suffix": "\n"}, headers)
+            await service.ask(
+                "/v1/completions", {"prompt": "other", "suffix": "\n"}, headers | {"x-echo-session": "t"}
+            )
+            return await service.ask("/v1/echo/session?session=s")
+
+        found = asyncio.run(typed()).json
+        records = service.records()
+    assert "all" == found["collect"]
+    assert [record["request_id"] for record in records[:3]] == [
+        record["request_id"] for record in found["records"]
+    ]
+    assert {record["user"] for record in records} == {record["user"] for record in found["records"]}
+    assert "u" not in {record["user"] for record in records}
+    assert "sum(prices)" in [sample["commit"] for sample in found["mined"]]

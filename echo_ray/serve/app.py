@@ -5,6 +5,7 @@ Engines are applications of their own, so that a version can come and go while t
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import echo_ray
 from echo_ray.access.keys import KeyRing
@@ -95,9 +96,11 @@ class Named:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Pass the request on under its own path."""
         if scope["type"] == "http":
-            path, named = routed(scope["path"])
+            sent = scope.get("raw_path")
+            path, named = routed(quote(scope["path"]) if sent is None else sent.decode("latin-1"))
             if named:
-                scope = {**scope, "path": path, "raw_path": path.encode(), "echo.named": named}
+                raw = path.encode("latin-1")
+                scope = {**scope, "path": unquote(path), "raw_path": raw, "echo.named": named}
         await self._app(scope, receive, send)
 
 

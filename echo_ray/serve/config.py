@@ -1,14 +1,18 @@
 """Settings of the completion service. Pure: importing this needs neither Ray nor a model."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from echo_ray.config import Config
 from echo_ray.privacy.config import PrivacyConfig
 
 DEFAULT_ARM = "base"
 """Name of the only arm when `serve.arms` is empty."""
+ARM_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""What an arm may be called: it travels in the header `X-Echo-Arm`, which holds no other characters."""
+ArmName = Annotated[str, StringConstraints(pattern=rf"\A{ARM_NAME}\z")]
 
 
 class Arm(Config):
@@ -29,7 +33,7 @@ class ServeConfig(Config):
     """TCP port to listen on; 0 takes any free one."""
     model: Path | None = None
     """Model folder (Hugging Face layout, safetensors); none is the small bundled base model."""
-    arms: dict[str, Arm] = Field(default_factory=dict)
+    arms: dict[ArmName, Arm] = Field(default_factory=dict)
     """Experiment arms by name, each with `model` and `weight`; empty is one arm `base` of `serve.model`."""
     salt: str = "1"
     """Key of the user-to-arm assignment; a new value draws every user's arm anew."""

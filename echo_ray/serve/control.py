@@ -8,6 +8,7 @@ its engine until its last request is answered. A plan outlives the gateway's own
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from echo_ray.dialects.asked import JSON, Refusal
 from echo_ray.dialects.body import Body
 from echo_ray.errors import EchoError
 from echo_ray.serve import recall
+from echo_ray.serve.config import ARM_NAME
 from echo_ray.serve.door import Caller
 from echo_ray.serve.engine import EngineSettings
 from echo_ray.serve.gateway import Gateway
@@ -86,6 +88,9 @@ class Control:
         if asked:
             versions, weights = {}, {}
         for name, said in asked.items():
+            if not re.fullmatch(ARM_NAME, name):
+                told = f"an arm's name must be 1 to 64 letters, digits, '.', '_' or '-', got {name!r:.80}"
+                return Refusal(400, told, param="arms")
             arm = Body(said)
             weight = arm.number("weight", 0, 1e9)
             model = arm.text("model")
@@ -131,3 +136,6 @@ def _checked(folder: Path, key: str) -> str | Refusal:
         return models.version(folder)
     except EchoError as error:
         return Refusal(400, str(error), param="arms")
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        told = f"{key} cannot be read ({error.strerror}): name the folder of a model"
+        return Refusal(400, told, param="arms")

@@ -28,8 +28,9 @@ from echo_ray.serve.records import Entry
 from echo_ray.serve.replies import json_reply, refuse
 from echo_ray.serve.who import NOBODY, Identity
 
-WATCHED, WATCHED_RECORDS = 64, 400
-"""Sessions whose records are kept for the live view, and records of each (counts)."""
+WATCHED, WATCHED_RECORDS, RECENT = 64, 400, 200
+"""Sessions whose records are kept for the live view, records of each, and records of all sessions that are
+kept in memory for whoever begins to look (counts)."""
 
 UNWRITTEN = "the experience log cannot be written now: send the event again"
 
@@ -42,6 +43,7 @@ class Intake:
         self._sessions = Sessions()
         self._join = Join()
         self._watched: dict[str, deque[dict[str, Any]]] = {}
+        self._recent: deque[tuple[str, Entry]] = deque(maxlen=RECENT)
         gateway.watch = self._seen
 
     def classified(self, dialect: str, asked: Asked, who: Identity) -> Asked:
@@ -108,14 +110,16 @@ class Intake:
         return json_reply({"logged": 1})
 
     async def session(self, request: Request, body: JSON, caller: Caller) -> Response:
-        """`GET /v1/echo/session?session=...`: what the log holds of it since somebody looks, and what would
-        be mined from that.
+        """`GET /v1/echo/session?session=...`: what the log holds of its newest records, and what would be
+        mined from them.
         """
         name = request.query_params.get("session", "")
         if name not in self._watched:
             while len(self._watched) >= WATCHED:
                 del self._watched[next(iter(self._watched))]
             self._watched[name] = deque(maxlen=WATCHED_RECORDS)
+            for session, entry in list(self._recent):
+                self._keep(entry, session)
         records = list(self._watched[name])
         # The miner takes milliseconds: not on the event loop.
         found = await asyncio.to_thread(live.mined, records)
@@ -134,6 +138,10 @@ class Intake:
         )
 
     def _seen(self, entry: Entry, session: str) -> None:
+        self._recent.append((session, entry))
+        self._keep(entry, session)
+
+    def _keep(self, entry: Entry, session: str) -> None:
         kept = self._watched.get(session)
         if kept is not None:
             record = self._gateway.collected(entry)

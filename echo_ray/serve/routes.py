@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,7 +23,7 @@ from echo_ray.serve.control import Control
 from echo_ray.serve.door import Caller
 from echo_ray.serve.gateway import Gateway
 from echo_ray.serve.intake import Intake
-from echo_ray.serve.replies import json_reply, refuse, reply
+from echo_ray.serve.replies import json_reply, refuse, render, reply
 
 Handler = Callable[[Request, JSON, Caller], Awaitable[Response]]
 """Answers a request whose sender was let in and whose body was decoded (None for GET)."""
@@ -73,7 +74,10 @@ class Routes:
             Route("/openapi.json", _document(openapi.spec())),
         ]
         routes += [Route(path, _static(*found)) for path, found in playground.files().items()]
-        return Starlette(routes=routes)
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _nowhere})
+        # A redirect would lose the user and session that the path began with, and most clients' bodies.
+        app.router.redirect_slashes = False
+        return app
 
     def _guarded(
         self, dialect: Any, handler: Handler, *, body: bool = False, admin: bool = False
@@ -149,6 +153,14 @@ class Routes:
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self._gateway.rendered_metrics(), media_type="text/plain; version=0.0.4")
+
+
+async def _nowhere(request: Request, error: Exception) -> Response:
+    """A path or method that there is not, in the dialect that the path tells."""
+    assert isinstance(error, HTTPException)
+    told = f"there is no {request.method!r:.20} of {request.url.path!r:.80}: see /openapi.json"
+    body, kind = render(request.url.path, Refusal(error.status_code, told, "not_found_error"))
+    return Response(body, error.status_code, error.headers, kind or None)
 
 
 def _plain(body: Any) -> Handler:

@@ -98,7 +98,10 @@ def identity(
 
 
 def routed(path: str) -> tuple[str, dict[str, str]]:
-    """`path` without the user and session that it may begin with, and these by name."""
+    """`path` without the user and session that it may begin with, and these by name.
+
+    `path` is percent-encoded, as it was sent: a name may hold an encoded slash.
+    """
     found = _ROUTE.fullmatch(path)
     if found is None:
         return path, {}
