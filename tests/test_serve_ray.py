@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -272,6 +273,51 @@ def test_native_events_are_logged(service):
     assert found[0]["user"] == "eve"
     status, _, body = call(service, "/v1/echo/events", [event | {"type": "liked"}])
     assert (status, b"events[0]: type" in body) == (400, True)
+
+
+def test_models_and_weights_change_while_it_serves(service, folders, tmp_path_factory):
+    new = tiny.write_model(tmp_path_factory.mktemp("models") / "newest", seed=3)
+    statuses, models_seen, done = [], set(), threading.Event()
+
+    def ask() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            body = PROMPT | {"max_tokens": 2, "user": f"during-{number}"}
+            status, _, answer = call(service, "/v1/completions", body)
+            statuses.append(status)
+            models_seen.add(json.loads(answer)["model"])
+
+    def change(arms):
+        request = urllib.request.Request(
+            service.url + "/v1/echo/arms", json.dumps({"arms": arms}).encode(), method="PUT"
+        )
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return json.loads(reply.read())["arms"]
+
+    before = {name: {"model": str(folder)} for name, folder in zip(service.arms, folders, strict=True)}
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        changed = change({"control": {"weight": 1}, "treatment": {"model": str(new), "weight": 3}})
+        assert {models.version(folders[0]), models.version(new)} == {
+            arm["version"] for arm in changed.values()
+        }
+        answer = post(service, PROMPT | {"max_tokens": 2}, **{"X-Echo-Arm": "treatment"})
+        assert models.version(new) == answer["model"]
+        change(before)
+    finally:
+        done.set()
+        asking.join()
+    assert {200} == set(statuses)
+    assert models_seen <= {models.version(folder) for folder in (*folders, new)}
+    users = [record["user"] for record in read_log_of(service) if record["user"].startswith("during-")]
+    assert len(statuses) == len(users) == len(set(users))
+
+
+def read_log_of(service):
+    service.flush()
+    return [record for record in read_log(service.log_dir) if record["record"] == "request"]
 
 
 def test_a_second_service_on_the_port_is_refused(service, config):
