@@ -27,7 +27,7 @@ class ArmsConfig(Config):
     """Arms by name; those that are left out end once their last request is answered."""
     url: str = "http://127.0.0.1:8000"
     """Address of the service."""
-    api_key_env: str = "ECHO_API_KEY"
+    api_key_env: str = "ECHO_RAY_API_KEY"
     """Environment variable that holds an administrator's API key, where the service wants one."""
     timeout_s: float = Field(300.0, gt=0)
     """How long a new model may take to load (seconds)."""
@@ -40,7 +40,7 @@ class DoctorConfig(Config):
 
     url: str | None = None
     """Address of a running service to look at too."""
-    api_key_env: str = "ECHO_API_KEY"
+    api_key_env: str = "ECHO_RAY_API_KEY"
     """Environment variable that holds an API key, where the service wants one."""
     folder: Path = Path("runs")
     """Where results will be written."""

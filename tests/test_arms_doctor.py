@@ -87,7 +87,7 @@ def test_only_an_administrators_key_changes_a_plan(
         gateways.listening(service) as url,
     ):
         for name, status in ((None, 2), ("dev", 2), ("boss", 0)):
-            monkeypatch.setenv("ECHO_API_KEY", tokens.get(name or "", ""))
+            monkeypatch.setenv("ECHO_RAY_API_KEY", tokens.get(name or "", ""))
             assert status == main(["arms", "off", f"arms.url={url}"])
         assert 0 == main(["arms", "on", f"arms.url={url}"])
     said = capsys.readouterr().err

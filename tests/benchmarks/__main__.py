@@ -31,7 +31,18 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
 
         yield from shape.figures(arguments[1:])
         return
-    from tests.benchmarks import cores, mining, refinery, simulation, store, training, verdicts, writer
+    from tests.benchmarks import (
+        cores,
+        mining,
+        privacy,
+        refinery,
+        serving,
+        simulation,
+        store,
+        training,
+        verdicts,
+        writer,
+    )
 
     every = {
         "mining": mining.figures,
@@ -42,6 +53,8 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
         "verdicts": verdicts.figures,
         "training": training.figures,
         "writer": writer.figures,
+        "privacy": privacy.figures,
+        "serving": serving.figures,
     }
     for name in arguments or every:
         yield from every[name]()
