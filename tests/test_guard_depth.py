@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_ray.serve.guard import depth
+from echo_ray.serve.guard import depth, is_deeper
 
 JSONS: Any = st.recursive(
     st.none() | st.text(alphabet='[]{}"\\\n\u00e4') | st.integers(0, 9),
@@ -24,6 +24,8 @@ def test_depth_is_that_of_the_value(value: Any) -> None:
         return 0 if inner is None else 1 + max(map(deep, inner), default=0)
 
     assert deep(value) == depth(orjson.dumps(value)) == depth(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    for limit in range(deep(value) + 2):
+        assert (deep(value) > limit) == is_deeper(orjson.dumps(value), limit)
 
 
 @given(raw=st.text(alphabet='[]{}":,\\1 ', max_size=60))
@@ -63,3 +65,4 @@ def test_the_parser_refuses_what_is_too_deep_and_does_not_crash(raw: bytes) -> N
     with pytest.raises(orjson.JSONDecodeError):
         orjson.loads(raw)
     assert depth(raw) in (500_000, 0)
+    assert (depth(raw) > 64) == is_deeper(raw, 64)
