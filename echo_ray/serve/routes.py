@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -73,7 +74,7 @@ class Routes:
             Route("/openapi.json", _document(openapi.spec())),
         ]
         routes += [Route(path, _static(*found)) for path, found in playground.files().items()]
-        return Starlette(routes=routes)
+        return Starlette(routes=routes, exception_handlers={404: _unknown, 405: _unknown})
 
     def _guarded(
         self, dialect: Any, handler: Handler, *, body: bool = False, admin: bool = False
@@ -149,6 +150,15 @@ class Routes:
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self._gateway.rendered_metrics(), media_type="text/plain; version=0.0.4")
+
+
+async def _unknown(request: Request, error: Exception) -> Response:
+    """No such path, or not with this method: an address that lacks `/v1` is the usual reason."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    told = f"{request.method} {request.url.path!r:.100} is not served here: clients need the address with /v1"
+    found = refuse(openai, Refusal(status, told, "not_found_error"), request)
+    found.headers.update((isinstance(error, HTTPException) and error.headers) or {})
+    return found
 
 
 def _plain(body: Any) -> Handler:
