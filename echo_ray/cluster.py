@@ -70,6 +70,7 @@ def worker_environment() -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "echo_ray.serve.edge:middlewares",
         "DS_ACCELERATOR": os.environ.get("DS_ACCELERATOR", "cpu" if not has_gpu() else "cuda"),
     }
 

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.live import _lives, live
+
+__all__ = ["_lives", "cluster", "live"]
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 

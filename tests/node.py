@@ -129,6 +129,14 @@ def adapters(url: str, key: str, cases: list[dict[str, Any]]) -> list[dict[str, 
     return found
 
 
+def dev_data_faults(data: list[dict[str, Any]]) -> list[list[Any]]:
+    """What Continue's own schema finds wrong with each `data` of its event `autocomplete`."""
+    found: list[list[Any]] = json.loads(
+        _run(node_command("devdata.mjs"), installed(), json.dumps(data), environment())
+    )
+    return found
+
+
 def _run(command: list[str], cwd: Path, stdin: str = "", env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         command, cwd=cwd, input=stdin, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False

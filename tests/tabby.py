@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Tabby:
             text=True,
         )
         self._number = 0
+        self._answers: dict[int, Any] = {}
         config = {
             "server": {"endpoint": url, "token": token, "requestHeaders": headers or {}},
             "anonymousUsageTracking": {"disable": True},
@@ -76,6 +78,18 @@ class Tabby:
         """`{"id", "choices": [{"index", "text", "replaceRange"}]}` at character `position` of `text`, or what
         the agent says instead (null on an error of the service).
         """
+        return self._call("provideCompletions", *self._place(text, position, manually, file, language))
+
+    def abandon(self, text: str, position: int, sent: Callable[[], Any]) -> Any:
+        """The same, cancelled as a plug-in does on the next key, once `sent` has returned."""
+        number = self._send("provideCompletions", *self._place(text, position, False, FILE, "python"))
+        sent()
+        assert self._call("cancelRequest", number) is True
+        return self._answers.pop(number, None)
+
+    def _place(
+        self, text: str, position: int, manually: bool, file: str, language: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         asked = {
             "filepath": str(self.repository / file),
             "language": language,
@@ -86,27 +100,31 @@ class Tabby:
             "workspace": str(self.repository),
             "git": {"root": str(self.repository), "remotes": [{"name": "origin", "url": REMOTE}]},
         }
-        return self._call("provideCompletions", asked, {"signal": True})
+        return asked, {"signal": True}
 
     def event(self, kind: str, completion_id: str, view_id: str | None = None, **more: Any) -> Any:
         """Report `view`, `select` or `dismiss`; `more`: `elapsed` (milliseconds), `select_kind="line"`."""
         named = {"type": kind, "completion_id": completion_id, "choice_index": 0}
         return self._call("postEvent", named | {"view_id": view_id or new_view()} | more)
 
-    def _call(self, name: str, *arguments: Any) -> Any:
+    def _send(self, name: str, *arguments: Any) -> int:
         self._number += 1
         assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([self._number, {"func": name, "args": arguments}]) + "\n")
+        self._process.stdin.flush()
+        return self._number
+
+    def _call(self, name: str, *arguments: Any) -> Any:
         assert self._process.stdout is not None
-        line = json.dumps([self._number, {"func": name, "args": arguments}])
         guard = threading.Timer(_LIMIT_S, self._process.kill)
         guard.start()
         try:
-            self._process.stdin.write(line + "\n")
-            self._process.stdin.flush()
+            wanted = self._send(name, *arguments)
             for answer in self._process.stdout:
                 number, value = json.loads(answer)
-                if number == self._number:
+                if number == wanted:
                     return value
+                self._answers[number] = value
         finally:
             guard.cancel()
         raise RuntimeError(f"tabby-agent ended, or did not answer {name} within {_LIMIT_S} s")

@@ -10,7 +10,7 @@ import pytest
 from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.serve.engine import Answer, Choice
 from tests import gateways, tiny
-from tests.gateways import Engine, Response
+from tests.gateways import GOOD, Engine, Response
 
 BODY = {"prompt": "def add(first, second):\n    return ", "suffix": "\n", "user": "u"}
 
@@ -46,7 +46,7 @@ def test_a_good_answer(run: Run) -> None:
     response, [record] = run(engine)
     assert "first + second" == response.json["choices"][0]["text"] == record["proposal"]
     assert record["delivered"] is True
-    assert response.headers["x-echo-request-id"] == record["request_id"] == response.json["id"]
+    assert response.headers["x-request-id"] == record["request_id"] == response.json["id"]
     [prompt] = engine.asked
     assert len(prompt.tokens) <= 64
     assert ("m-1", 48, 0.0, 1.0, 1, (), None) == (
@@ -54,6 +54,30 @@ def test_a_good_answer(run: Run) -> None:
         *(prompt.stop, prompt.seed),
     )
     assert {0, 1, 2, 3} == set(prompt.stop_ids)
+
+
+@pytest.mark.parametrize(("temperature", "computed"), [(None, 1), (0, 1), (1e-6, 1), (0.5, 2)])
+def test_what_is_the_same_for_every_choice_is_computed_once(
+    run: Run, temperature: float | None, computed: int
+) -> None:
+    engine = Engine(Answer(GOOD.choices * computed, 10, 4, 0))
+    response, _ = run(engine, BODY | {"n": 2, "temperature": temperature})
+    assert [computed] == [prompt.n for prompt in engine.asked]
+    assert ["first + second"] * 2 == [choice["text"] for choice in response.json["choices"]]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"),
+    [("/completions", "POST", 404), ("/v9/completions", "POST", 404), ("/v1/completions", "GET", 405)],
+)
+def test_an_address_that_is_not_served_is_named_in_the_shape_that_clients_read(
+    model: Path, tmp_path: Path, path: str, method: str, status: int
+) -> None:
+    with gateways.service(model, tmp_path, Engine()) as service:
+        reply = asyncio.run(service.ask(path, BODY if method == "POST" else None, method=method))
+    assert status == reply.status
+    assert {"message", "type", "param", "code"} == set(reply.json["error"])
+    assert f"{method} {path!r} is not served here" in reply.json["error"]["message"]
 
 
 def test_the_client_may_ask_for_less_but_not_for_more(run: Run) -> None:

@@ -39,6 +39,9 @@ GONE = Refusal(499, "the client has closed the connection", "client_closed_reque
 WRITTEN_S = 5.0
 """How long an event may take to the disk before it is refused (seconds)."""
 
+GREEDY_BELOW = 1e-5
+"""Sampling temperature from which on vLLM samples at all."""
+
 _REMEMBERED = 1 << 16
 """Requests whose labels are kept for the events about them (count)."""
 
@@ -271,7 +274,9 @@ class Gateway:
     async def _ask(self, lane: Lane, asked: Asked) -> Told:
         """One engine's answer, post-processed. Cancelling this cancels the engine's work. Raises Refused."""
         began = time.perf_counter()
-        call = lane.ask(lane.prompt(self.config, asked))
+        # The likeliest tokens are the same for every choice, and vLLM refuses to look for them again.
+        greedy = asked.temperature is not None and asked.temperature < GREEDY_BELOW
+        call = lane.ask(lane.prompt(self.config, replace(asked, n=1) if greedy else asked))
         try:
             async with asyncio.timeout(self.config.deadline_s):
                 answer: Answer = await call
@@ -299,8 +304,9 @@ class Gateway:
             texts.append(shown.text if sure else "")
             leaked |= shown.leaked
         usage = Usage(answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
-        reasons = tuple(choice.finish_reason for choice in answer.choices)
-        return Told(tuple(texts), reasons, usage, engine_s, leaked)
+        reasons = [choice.finish_reason for choice in answer.choices]
+        times = asked.n if greedy else 1
+        return Told(tuple(texts * times), tuple(reasons * times), usage, engine_s, leaked)
 
 
 async def _first(

@@ -20,7 +20,7 @@ def reply(dialect: Any, asked: Asked, found: Answered) -> Response:
     one body in the stream's shape.
     """
     headers = {
-        "x-echo-request-id": found.request_id,
+        "x-request-id": found.request_id,
         "x-echo-arm": found.arm,
         "x-echo-model": found.model,
     }

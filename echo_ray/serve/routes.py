@@ -158,7 +158,10 @@ class Routes:
 async def _nowhere(request: Request, error: Exception) -> Response:
     """A path or method that there is not, in the dialect that the path tells."""
     assert isinstance(error, HTTPException)
-    told = f"there is no {request.method!r:.20} of {request.url.path!r:.80}: see /openapi.json"
+    told = (
+        f"{request.method:.20} {request.url.path!r:.80} is not served here: most clients need the address "
+        "with /v1; /openapi.json lists all"
+    )
     body, kind = render(request.url.path, Refusal(error.status_code, told, "not_found_error"))
     return Response(body, error.status_code, error.headers, kind or None)
 

@@ -4,6 +4,9 @@
 import { readFileSync } from "node:fs";
 import { constructLlmApi } from "@continuedev/openai-adapters";
 
+// The adapters write remarks of their own.
+console.log = console.info = console.error;
+
 const { url, key, cases } = JSON.parse(readFileSync(0, "utf8"));
 const found = [];
 for (const { provider, base, model, call, body } of cases) {
@@ -16,4 +19,4 @@ for (const { provider, base, model, call, body } of cases) {
     found.push({ chunks, error: String(error.message ?? error), status: error.status ?? null });
   }
 }
-console.log(JSON.stringify(found));
+process.stdout.write(JSON.stringify(found));
