@@ -238,11 +238,13 @@ def test_a_wrong_plan_is_refused_and_changes_nothing(
 def test_the_live_view_shows_what_the_log_holds_and_what_would_be_mined(model: Path, tmp_path: Path) -> None:
     headers = {"x-echo-session": "s", "x-echo-file": "a.py", "x-echo-user": "u"}
     headers |= {"x-echo-prefix-complete": "true", "x-echo-suffix-complete": "true"}
-    with gateways.service(model, tmp_path, Engine(), privacy=PrivacyConfig()) as service:
+    with gateways.service(model, tmp_path, Engine(), privacy=PrivacyConfig(), trust_client=True) as service:
 
         async def typed() -> Response:
-            for prefix in ("total = ", "total = sum(prices)", "total = sum(prices)\nprint("):
-                await service.ask("/v1/completions", {"prompt": prefix, "suffix": "\n"}, headers)
+            states = ("total = ", "total = sum(prices)", "total = sum(prices)\nprint(")
+            for number, prefix in enumerate(states):
+                now = headers | {"x-echo-ts-ms": str(1000 * number)}
+                await service.ask("/v1/completions", {"prompt": prefix, "suffix": "\n"}, now)
             await service.ask(
                 "/v1/completions", {"prompt": "other", "suffix": "\n"}, headers | {"x-echo-session": "t"}
             )
