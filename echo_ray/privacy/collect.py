@@ -54,9 +54,10 @@ _REQUEST_FIELDS = frozenset((*schema.REQUEST.names, "record"))
 _EVENT_FIELDS = frozenset((*schema.EVENT.names, "record", "schema"))
 _ID = re.compile(r"[A-Za-z0-9][\w.:-]{0,127}")
 _OURS = re.compile(r"(?:chat)?(?:cmpl-)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-_LANGUAGE = re.compile(r"[A-Za-z0-9+#._ -]{1,40}")
+_LANGUAGE = re.compile(r"(?!(?:.*\d){5})[A-Za-z0-9+#._ -]{1,32}")
+"""No language has five digits in its name; a token that is too random for the detectors has."""
 _PATH = re.compile(r"(?:file:|~|[A-Za-z]:)?[\\/]\S*|\S+@\S+")
-_CLIENT_CHARS, _CLIENTS = 200, 1_024
+_CLIENT_CHARS, _CLIENTS, _LANGUAGES = 200, 1_024, 1_024
 
 
 class Collector:
@@ -71,6 +72,7 @@ class Collector:
         self._redactor = Redactor(key, config.personal) if config.redact else None
         self._exclusions = Exclusions(config.exclude)
         self._shown = lru_cache(_CLIENTS)(self._client)
+        self._named = lru_cache(_LANGUAGES)(self._language)
         self._unlogged: OrderedDict[str, None] = OrderedDict()
         self.counts: Counter[str] = Counter()
         """What was done, by `Reason`; `redacted.<kind>` counts placeholders by kind."""
@@ -122,9 +124,8 @@ class Collector:
         self, record: dict[str, Any], applies: Level, path: str, repository: str | None
     ) -> dict[str, Any]:
         made = self._known(record, _REQUEST_FIELDS)
-        language = made.get("language")
-        if not isinstance(language, str) or not _LANGUAGE.fullmatch(language):
-            made["language"] = language = schema.REQUEST_DEFAULTS["language"]
+        told = made.get("language")
+        made["language"] = language = self._named(told if isinstance(told, str) else "")
         if applies is Level.NO_CODE:
             self.counts[Reason.LEVEL_NO_CODE] += 1
             self._empty(made, record)
@@ -203,6 +204,11 @@ class Collector:
 
     def _plain(self, name: str) -> str:
         return self._redactor.text(name) if self._redactor is not None else name
+
+    def _language(self, language: str) -> str:
+        if _LANGUAGE.fullmatch(language) and self._plain(language) == language:
+            return language
+        return str(schema.REQUEST_DEFAULTS["language"])
 
     def _client(self, client: str) -> str | None:
         """A user agent without paths, addresses and what else has no place in one."""

@@ -161,6 +161,14 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def is_agent(process: psutil.Process) -> bool:
+    """Whether it is one of Ray's agents beside the raylet, which outlive it for a minute."""
+    try:
+        return process.cmdline()[0].startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))
+    except (psutil.Error, IndexError):
+        return False
+
+
 def ended(processes: list[psutil.Process], limit_s: float) -> tuple[float, list[psutil.Process]]:
     """Seconds until the last of `processes` is gone, and those that are left after `limit_s`."""
     began = time.monotonic()
