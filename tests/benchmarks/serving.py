@@ -183,7 +183,8 @@ def _bare() -> Iterator[str]:
 @contextlib.contextmanager
 def _ours(folder: Path) -> Iterator[str]:
     port = free_port("127.0.0.1")
-    command = [sys.executable, "-m", "jobs", "serve", f"serve.port={port}", f"serve.log_dir={folder / 'log'}"]
+    command = [sys.executable, "-m", "jobs", "serve", "serve.fast_ingress=true", f"serve.port={port}"]
+    command.append(f"serve.log_dir={folder / 'log'}")
     with _running(command, dict(os.environ), f"http://127.0.0.1:{port}/health"):
         yield f"http://127.0.0.1:{port}/v1/completions"
 
