@@ -31,6 +31,9 @@ from echo_ray.serve.who import NOBODY, Identity
 WATCHED, WATCHED_RECORDS = 64, 400
 """Sessions whose records are kept for the live view, and records of each (counts)."""
 
+WATCHED_CHARS = 100_000
+"""Longest text of a record that is kept for it: whoever looks must not fill the memory."""
+
 UNWRITTEN = "the experience log cannot be written now: send the event again"
 
 
@@ -135,7 +138,8 @@ class Intake:
 
     def _seen(self, entry: Entry, session: str) -> None:
         kept = self._watched.get(session)
-        if kept is not None:
+        texts = (entry.record.get("prefix", ""), entry.record.get("suffix", ""))
+        if kept is not None and sum(map(len, texts)) <= WATCHED_CHARS:
             record = self._gateway.collected(entry)
             if record is not None:
                 kept.append(record)
