@@ -148,6 +148,9 @@ def test_no_secret_reaches_the_disk(
 ) -> None:
     privacy, log = PrivacyConfig(pseudonyms=pseudonyms), tmp_path / "log"
     with caplog.at_level(logging.DEBUG), gateways.service(model, log, Engine(), privacy) as service:
+        # The detectors' rules are compiled at their first use; no event shall wait for that.
+        asyncio.run(service.ask("/v1/completions", {"prompt": "x = 1\n"}))
+        service.gateway.writer.flush()
         sent = asyncio.run(everywhere(service, kind))
         assert len(sent) == len(set(sent.values())) > 70
         assert len(service.records()) > 60
@@ -192,6 +195,23 @@ def test_api_keys_are_kept_as_hashes_only(model: Path, tmp_path: Path) -> None:
     assert not any(
         token[start : start + RUN_CHARS].encode() in data for start in range(len(token) - RUN_CHARS)
     )
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/fim/completions", "/infill"])
+def test_a_fault_of_ours_is_told_without_the_request(
+    model: Path, tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = "canarybody7f3a91c4"
+    body = {"model": "m", "prompt": canary, "input_prefix": canary, "input_suffix": ""}
+    with gateways.service(model, tmp_path, Engine(ValueError(canary))) as service:
+        response = asyncio.run(service.ask(path, body))
+        [record] = service.records()
+    assert 500 == response.status
+    assert json.loads(response.body)
+    assert canary.encode() not in response.body
+    assert canary not in caplog.text
+    assert "ValueError" in caplog.text
+    assert (False, None) == (record["delivered"], record["proposal"])
 
 
 @pytest.mark.ray

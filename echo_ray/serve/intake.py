@@ -32,6 +32,9 @@ WATCHED, WATCHED_RECORDS, RECENT = 64, 400, 200
 """Sessions whose records are kept for the live view, records of each, and records of all sessions that are
 kept in memory for whoever begins to look (counts)."""
 
+WATCHED_CHARS = 100_000
+"""Longest text of a record that is kept for it: whoever looks must not fill the memory."""
+
 UNWRITTEN = "the experience log cannot be written now: send the event again"
 
 
@@ -143,7 +146,8 @@ class Intake:
 
     def _keep(self, entry: Entry, session: str) -> None:
         kept = self._watched.get(session)
-        if kept is not None:
+        texts = (entry.record.get("prefix", ""), entry.record.get("suffix", ""))
+        if kept is not None and sum(map(len, texts)) <= WATCHED_CHARS:
             record = self._gateway.collected(entry)
             if record is not None:
                 kept.append(record)

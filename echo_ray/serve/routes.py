@@ -4,6 +4,8 @@ Handlers are thin: let the caller in, read the body, let the dialect parse it, a
 dialect answer. Whatever goes wrong is answered in the dialect's own error shape.
 """
 
+import logging
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +19,7 @@ from echo_ray import playground
 from echo_ray.dialects import infill, mistral, openai, tabby
 from echo_ray.dialects.asked import JSON, Refusal
 from echo_ray.dialects.body import decode
+from echo_ray.errors import EchoError
 from echo_ray.schema import Kind
 from echo_ray.serve import door, openapi
 from echo_ray.serve.control import Control
@@ -24,6 +27,10 @@ from echo_ray.serve.door import Caller
 from echo_ray.serve.gateway import Gateway
 from echo_ray.serve.intake import Intake
 from echo_ray.serve.replies import json_reply, refuse, render, reply
+
+log = logging.getLogger("ray.serve")  # reaches the replica's log file
+
+FAILED = "the service failed at this request; its log file says where"
 
 Handler = Callable[[Request, JSON, Caller], Awaitable[Response]]
 """Answers a request whose sender was let in and whose body was decoded (None for GET)."""
@@ -87,12 +94,19 @@ class Routes:
         async def endpoint(request: Request) -> Response:
             value = decode(await request.body()) if body else None
             spoken = tabby if handler == self._openai_or_tabby and tabby.claims(value) else dialect
-            caller = door.admit(request, self._gateway, admin=admin)
-            if isinstance(caller, Refusal):
-                return refuse(spoken, caller, request)
-            if isinstance(value, Refusal):
-                return refuse(spoken, value, request)
-            return await handler(request, value, caller)
+            try:
+                caller = door.admit(request, self._gateway, admin=admin)
+                if isinstance(caller, Refusal):
+                    return refuse(spoken, caller, request)
+                if isinstance(value, Refusal):
+                    return refuse(spoken, value, request)
+                return await handler(request, value, caller)
+            except EchoError as error:
+                return refuse(spoken, Refusal(503, str(error), "service_unavailable"), request)
+            except Exception as error:  # noqa: BLE001 - a fault of ours; its message may quote the request
+                where = "".join(traceback.format_tb(error.__traceback__))
+                log.error("a request failed with %s:\n%s", type(error).__name__, where)
+                return refuse(spoken, Refusal(500, FAILED, "server_error"), request)
 
         return endpoint
 

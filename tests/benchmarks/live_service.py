@@ -146,11 +146,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def listens(port: int) -> bool:
-    """Whether anybody accepts connections at `port`."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+def listening(port: int) -> list[str]:
+    """Command lines of the processes that accept connections at `port`."""
+    found = []
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            with contextlib.suppress(psutil.Error):
+                found.append(" ".join(psutil.Process(connection.pid).cmdline()))
+    return found
 
 
 def is_alive(process: psutil.Process) -> bool:
