@@ -13,9 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from echo_ray.dialects import native
 from echo_ray.playground import HEADERS, files
 from echo_ray.serve import records
 from echo_ray.serve.live import mined
+from echo_ray.serve.who import NOBODY, Caller, identity
 
 Model = Callable[[str], str]
 """The proposal for a prefix."""
@@ -89,9 +91,9 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
             now_ms = time.time_ns() // 1_000_000
-            who = records.identity(headers, None, "peer", now_ms)
+            who = identity(headers, {}, NOBODY, Caller(), "peer", now_ms)
             if self.path == "/v1/echo/events":
-                found = records.event_records(body, who.user, now_ms)
+                found = native.events(body, who.user, now_ms)
                 assert isinstance(found, list), found
                 service.events += found
                 service.log += [record | {"session": who.session} for record in found]
@@ -112,7 +114,7 @@ def _handler(service: Service) -> type[BaseHTTPRequestHandler]:
                     who, request_id=f"cmpl-{number}", ts_ms=now_ms, prefix=body["prompt"],
                     suffix=body["suffix"], delivered=True, proposal=proposal, model="echo-7b-3",
                     arm="candidate", latency_ms=12.5,
-                )
+                ).record
             )  # fmt: skip
             reply = {"id": f"cmpl-{number}", "choices": [{"index": 0, "text": proposal}]}
             self.answer(200, reply, {"x-echo-arm": "candidate", "x-echo-model": "echo-7b-3"})

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echo_ray.dialects import native
 from echo_ray.errors import ConfigError
 from echo_ray.lsp.book import ACCEPTED, DISMISSED, MAX_OFFERS, PARTIALLY_ACCEPTED, SHOWN, Book
 from echo_ray.lsp.config import LspConfig, with_options
 from echo_ray.lsp.outbox import Message, Outbox, Sent
 from echo_ray.schema import EventType
-from echo_ray.serve.records import event_records
 
 REPORTS = st.lists(
     st.tuples(st.sampled_from(["shown", "accepted", "partial", "dismissed"]), st.integers(-3, 20)),
@@ -47,7 +47,7 @@ def test_any_reports_make_one_sensible_life(typed: str, text: str, reports: list
     assert not (parts and "dismissed" in kinds)
     assert set(kinds) <= set(EventType)
     if told:  # the service takes them all
-        assert len(told) == len(event_records({"events": told}, "u", 0))  # type: ignore[arg-type]
+        assert len(told) == len(native.events({"events": told}, "u", 0))  # type: ignore[arg-type]
 
 
 def test_the_types_are_those_of_the_data_contract() -> None:
