@@ -166,6 +166,8 @@ def test_the_openai_library_reads_the_reply_and_its_stream_says_the_same() -> No
 
 
 def test_the_model_list_holds_versions_by_arm_and_aliases() -> None:
+    twice = openai.models({"a": "v1", "b": "v1"}, 5, 2048)["data"]
+    assert [("v1", "a")] == [(entry["id"], entry["arm"]) for entry in twice]
     listed = openai.models({"base": "v1", "new": "v2"}, 5, 2048, ["qwen2.5-coder:echo", "v1"])
     assert ["v1", "v2", "qwen2.5-coder:echo"] == [Model.model_validate(m).id for m in listed["data"]]
     assert ["base", "new", None] == [model.get("arm") for model in listed["data"]]

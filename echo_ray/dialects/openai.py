@@ -99,7 +99,11 @@ def models(
 
     `max_model_len` in tokens. Clients choose a prompt template by the name, so an alias may be needed.
     """
-    named: list[tuple[str, dict[str, str]]] = [(version, {"arm": arm}) for arm, version in versions.items()]
+    # Arms of one version (an A/A test) are one entry, under the first of them.
+    first = {version: arm for arm, version in reversed(list(versions.items()))}
+    named: list[tuple[str, dict[str, str]]] = [
+        (version, {"arm": first[version]}) for version in dict.fromkeys(versions.values())
+    ]
     named += [(alias, {}) for alias in aliases if alias not in versions.values()]
     return {
         "object": "list",

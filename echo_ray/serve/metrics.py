@@ -16,7 +16,7 @@ OTHER = "other"
 MAX_VALUES = 32
 """Values of one label that are told apart (count)."""
 
-DIALECTS = frozenset({"openai", "deepseek", "mistral", "tabby", "llamacpp", "ollama", "lsp", "native"})
+DIALECTS = frozenset({"openai", "tabby", "infill", "mistral"})
 _LANGUAGES = (
     "c cpp csharp css dart dockerfile elixir go haskell html java javascript javascriptreact json "
     "jsonc julia kotlin latex lua makefile markdown objective-c perl php plaintext powershell python "
