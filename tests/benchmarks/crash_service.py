@@ -38,7 +38,7 @@ FLUSH_MS = 100
 """`serve.flush_ms`: a record is on disk within this time and one fsync."""
 BACK_S = 120.0
 """Longest time that the service may be away."""
-UNDER_WAY_S = 0.2
+UNDER_WAY_S = 1.0
 _CLIENTS, _TELLERS = 6, 6
 _WORDS = ("total", "value", "items", "count", "stack", "first", "second", "result", "name", "index")
 
@@ -47,8 +47,8 @@ _WORDS = ("total", "value", "items", "count", "stack", "first", "second", "resul
 class Said:
     """What clients were told, with the time (monotonic seconds) of each answer."""
 
-    answered: dict[str, float] = field(default_factory=dict)
-    """Completions with status 200, by id."""
+    answered: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When completions with status 200 were sent and answered, by id."""
     told: dict[str, float] = field(default_factory=dict)
     """Events with status 200, by the id that they name."""
     statuses: dict[int, int] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class Load:
         now = time.monotonic()
         if reply.status_code == 200:
             with self._lock:
-                self.said.answered[reply.json()["id"]] = now
+                self.said.answered[reply.json()["id"]] = sent, now
                 self._noted("ask", sent, now)
         return reply.status_code
 
@@ -144,7 +144,7 @@ class Kill:
     left: int
     """Processes that did not end by themselves in 30 s."""
     at: float
-    """When it was killed (monotonic seconds)."""
+    """When it, or the gateway with the driver, was killed (monotonic seconds)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,17 +197,20 @@ def _kill(kind: str, live: Live, load: Load, draws: random.Random) -> Kill:
     said.since, said.first_after = float("inf"), {}
     if kind == "driver":
         family = [process for process in live.family() if not live_services.is_agent(process)]
-        at = time.monotonic()
-        said.since = at
+        gateway = live.find("gateway")
+        said.since = killed_s = time.monotonic()
         live.process.kill()
         live.process.wait()
+        # The gateway goes on until Ray sees what happened: what it holds is lost only then.
+        ended([gateway], 30)
+        at = time.monotonic()
         _, left = ended(family, 30)
         while (holders := live_services.listening(live.port)) and time.monotonic() < at + 30:
             time.sleep(0.05)
         with killed_if_left(left):
             assert not holders, f"port {live.port} is held by {holders}"
         said.since = float("inf")
-        return Kill(kind, 0.0, time.monotonic() - at, len(left), at)
+        return Kill(kind, 0.0, time.monotonic() - killed_s, len(left), at)
     found = live.find(kind)
     offspring = [found, *found.children(recursive=True)]
     at = time.monotonic()
@@ -231,12 +234,14 @@ def compared(said: Said, kills: Sequence[Kill], log: Path) -> Result:
     # What can take an answered request with it: a process that holds records that nobody has written.
     times = sorted(kill.at for kill in kills if kill.kind in ("gateway", "driver"))
 
-    def age_ms(answered: float) -> float:
-        # An answer on its way at the kill arrives after it.
-        following = next((at for at in times if at >= answered - UNDER_WAY_S), float("inf"))
-        return (following - answered) * 1000
+    def age_ms(sent: float, answered: float) -> float:
+        # An answer on its way at the kill arrives after it; what comes back is not so fast.
+        if any(sent <= at <= answered < at + UNDER_WAY_S for at in times):
+            return 0.0
+        return (next((at for at in times if at >= answered), float("inf")) - answered) * 1000
 
-    missing = [at for name, at in said.answered.items() if name not in found.requests]
+    missing = [when for name, when in said.answered.items() if name not in found.requests]
+    ages = sorted(age_ms(*when) for when in missing)
     rows = [*found.requests.values(), *found.events.values()]
     return Result(
         kills=tuple(kills),
@@ -244,7 +249,7 @@ def compared(said: Said, kills: Sequence[Kill], log: Path) -> Result:
         told=len(said.told),
         missing_events=sum(name not in there for name in said.told),
         missing_requests=len(missing),
-        oldest_ms=max(map(age_ms, missing), default=0.0),
+        oldest_ms=max(ages, default=0.0),
         slowest_ms=said.slowest_ms,
         repeated=sum(rows) - len(rows),
         torn=found.torn,
