@@ -204,18 +204,18 @@ def test_what_the_description_says(service: Service, path: str) -> None:
         operation = schema[path][method]
         modes = list(GenerationMode) if operation.body else [GenerationMode.POSITIVE]
         cases = st.one_of(operation.as_strategy(generation_mode=mode) for mode in modes)
-        described(service, cases)
+        described(service, cases, set(openapi.spec()["paths"][path][method]["responses"]))
     asyncio.run(service.ask("/v1/echo/arms", {"on": True}, method="PUT"))
     goes_on(service)
 
 
-def described(service: Service, cases: st.SearchStrategy[Any]) -> None:
+def described(service: Service, cases: st.SearchStrategy[Any], statuses: set[str]) -> None:
     @CHEAP
     @given(case=cases)
     def check(case: Any) -> None:
         body = None if isinstance(case.body, NotSet) else case.body
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         response = asyncio.run(survives(service, case.formatted_path, raw, method=case.method))
-        assert response.status in (200, 400, 422, 503) or case.method == "PUT", response
+        assert str(response.status) in statuses
 
     check()

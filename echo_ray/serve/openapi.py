@@ -132,6 +132,11 @@ _GETS = {
 _REFUSALS = {
     "400": {"description": "the request is wrong"},
     "401": {"description": "no valid API key"},
+    "403": {"description": "not an administrator's key, an unknown host, or a page of another web site"},
+    "408": {"description": "the body did not arrive in time"},
+    "413": {"description": "the body is too large"},
+    "415": {"description": "the body is compressed"},
+    "422": {"description": "the request is wrong (Mistral's dialect)"},
     "429": {"description": "too many requests"},
     "503": {"description": "the service cannot answer now"},
     "504": {"description": "no answer in time"},

@@ -177,7 +177,7 @@ def ended(processes: list[psutil.Process], limit_s: float) -> tuple[float, list[
     began = time.monotonic()
     left = processes
     while left and time.monotonic() - began < limit_s:
-        time.sleep(0.05)
+        time.sleep(0.005)
         left = [process for process in left if is_alive(process)]
     return time.monotonic() - began, left
 

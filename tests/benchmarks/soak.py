@@ -235,6 +235,8 @@ def _figures(tally: Tally, memory: list[dict[str, float]], minutes: float) -> It
         start, end = memory[0][role], memory[-1].get(role, 0.0)
         yield Figure(f"memory of the {role}, MB after the warm-up", start)
         yield Figure("  MB at the end over that", end / start, most=1.05)
+        half = memory[len(memory) // 2].get(role, 0.0)
+        yield Figure("  of that in the last half, MB (bounded caches fill and stop)", end - half)
 
 
 def main(minutes: float, clients: int = 200, rate: float = 60.0) -> None:
