@@ -7,7 +7,7 @@ service comes back by itself, in answering and in writing; after a kill of `echo
 that holds the port, a model or the log, and it starts again on the same port and log. The next process is
 killed when the service has come back: the gateway and its writer killed at once lose what is between them.
 
-Not covered: Ray's two agents of the killed cluster, which try to tell it what happened for about a minute
+Not covered: Ray's two agents of the killed cluster, which try to tell it what happened for a while
 and then end too.
 """
 
