@@ -1,5 +1,6 @@
 """Clients that are slow, rude or gone, with a real server and raw sockets: the others are answered."""
 
+import contextlib
 import json
 import socket
 import struct
@@ -136,12 +137,13 @@ def test_connections_that_are_reset(running: Running) -> None:
 )  # fmt: skip
 def test_what_is_no_http_or_hardly_any(running: Running, raw: bytes) -> None:
     with connected(running.port) as client:
-        client.sendall(raw)
-        client.shutdown(socket.SHUT_WR)
-        try:
+        said = b""
+        # The server may have hung up before all was sent.
+        with contextlib.suppress(OSError):
+            client.sendall(raw)
+            client.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionResetError):
             said = client.recv(100_000)
-        except ConnectionResetError:
-            said = b""
     # Nothing, or a refusal; of what is well-formed an answer.
     assert not said or said.split()[1][:1] in (b"2", b"4"), said
     running.answers()

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echo_ray import syntax
@@ -213,6 +213,7 @@ LINES = st.lists(
 
 
 @given(LINES, LINES, LINES, LANGUAGE, st.integers(1, 400))
+@example('    """Text\n    """', "", "", "python", 7)
 @settings(deadline=None)
 def test_a_window_only_leaves_out(prefix: str, middle: str, suffix: str, language: str, near: int) -> None:
     before = window.before(prefix, language, 8_000, near)

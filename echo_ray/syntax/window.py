@@ -84,6 +84,8 @@ def before(prefix: str, language: str, window_chars: int, near_chars: int = NEAR
     if newline < 0:
         return prefix[start:]  # one line that is longer than what is near
     start, opening = texts.out_of(prefix, newline + 1, language)
+    # A text may end on the cursor's line, which stays whatever it is.
+    start = min(start, max(prefix.rfind("\n") + 1, len(prefix) - near_chars))
     while start < len(prefix) and prefix[start] == "\n":
         start += 1
     top = start if opening is None else opening[0]
