@@ -146,6 +146,8 @@ def prepare_ingress(config: ServeConfig) -> None:
         ports
         | {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
+            # Fewer threads in each replica, which otherwise wait for one another at every hop.
+            "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
             # One gateway: there is nobody to hand its connections to.
