@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -154,5 +154,16 @@ def _config_class(annotation: Any) -> type[Config] | None:
     return None
 
 
+def _plain(annotation: Any) -> Any:
+    """`annotation` without what validates it, which says nothing to a reader."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    inner = get_args(annotation)
+    if get_origin(annotation) in (dict, list, tuple) and any(get_origin(item) is Annotated for item in inner):
+        return get_origin(annotation)[tuple(map(_plain, inner))]
+    return annotation
+
+
 def _type_name(annotation: Any) -> str:
+    annotation = _plain(annotation)
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

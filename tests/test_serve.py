@@ -13,6 +13,7 @@ from echo_ray import models
 from echo_ray.config import build, fields
 from echo_ray.dialects.asked import Asked
 from echo_ray.errors import ConfigError, SchemaError
+from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.schema import REQUEST
 from echo_ray.serve import launch, policy, records
@@ -246,6 +247,13 @@ def test_arms_resolve_to_versions(model, copy):
     assert list(launch.resolve(ServeConfig(model=model))) == ["base"]
     with pytest.raises(ConfigError, match=r"serve\.arms\.b\.model"):
         launch.resolve(config.updated(arms={"b": Arm(model=Path("/none"))}))
+    with pytest.raises(ConfigError, match=r"k\.yaml"):
+        launch.resolve(config.updated(keys_file=Path("/nowhere/k.yaml")))
+    open_key = copy / "open.key"
+    open_key.write_text("0" * 64)
+    open_key.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        launch.resolve(config.updated(privacy=PrivacyConfig(key_file=open_key)))
     with pytest.raises(ConfigError, match=r"lower serve\.context_tokens"):
         launch.resolve(config.updated(context_tokens=2000))
 

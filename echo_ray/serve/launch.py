@@ -18,8 +18,10 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from echo_ray import models
+from echo_ray.access.keys import KeyRing
 from echo_ray.errors import ConfigError, ServeError
 from echo_ray.privacy.notice import notice
+from echo_ray.privacy.pseudonyms import key_path, load_key
 from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import EngineSettings
@@ -177,7 +179,14 @@ def free_port(host: str) -> int:
 
 
 def resolve(config: ServeConfig) -> dict[str, tuple[Path, str]]:
-    """Checked model folder and version of every arm. Raises ConfigError or SchemaError naming the key."""
+    """Checked model folder and version of every arm. Raises ConfigError or SchemaError naming the key, also
+    for a file of keys that cannot be used.
+    """
+    if config.keys_file is not None:
+        KeyRing(config.keys_file)
+    secret = key_path(config.privacy.key_file, config.resolved_log_dir)
+    if secret.exists():
+        load_key(secret)
     wanted = config.context_tokens + config.max_tokens
     resolved = {}
     for name, arm in config.resolved_arms.items():
