@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import uvicorn
 
 from echo_ray.access.keys import KeyRing
+from echo_ray.errors import ServeError
 from echo_ray.log.segment import SegmentWriter
 from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.serve.app import front
@@ -157,9 +158,16 @@ def listening(service: Service) -> Iterator[str]:
 
 @contextlib.contextmanager
 def service(
-    model: Path, log: Path, engine: Engine, privacy: PrivacyConfig = AS_SENT, **changes: Any
+    model: Path,
+    log: Path,
+    engine: Engine,
+    privacy: PrivacyConfig = AS_SENT,
+    broken: bool = False,
+    **changes: Any,
 ) -> Iterator[Service]:
-    """A service of one arm `base` with version `m-1`; further versions share `engine`."""
+    """A service of one arm `base` with version `m-1`; further versions share `engine`, or do not start when
+    they are `broken`.
+    """
     config = ServeConfig(
         **{"log_dir": log, "model": model, "flush_ms": 1, "context_tokens": 64, "cache_s": 0} | changes,
         privacy=privacy,
@@ -177,6 +185,8 @@ def service(
 
         def start(settings: EngineSettings) -> Engine:
             made.started.append(settings.version)
+            if broken:
+                raise ServeError(f"the engine of {settings.version} could not be started")
             return engine
 
         made.app = front(gateway, Control(gateway, settings, start, made.stopped.append), "cpu")

@@ -259,3 +259,16 @@ def test_the_live_view_shows_what_the_log_holds_and_what_would_be_mined(model: P
     assert {record["user"] for record in records} == {record["user"] for record in found["records"]}
     assert "u" not in {record["user"] for record in records}
     assert ["\nprint(", "sum(prices)\nprint("] == [sample["commit"] for sample in found["mined"]]
+
+
+def test_of_a_plan_whose_engine_does_not_start_nothing_is_left(model: Path, tmp_path: Path) -> None:
+    other = tiny.write_model(tmp_path / "other", seed=6)
+    with gateways.service(model, tmp_path / "log", Engine(), broken=True) as service:
+        before = service.gateway.plan
+        arms = {"new": {"model": str(other), "weight": 1}}
+        response = asyncio.run(service.ask("/v1/echo/arms", {"arms": arms}, method="PUT"))
+    assert 503 == response.status
+    assert before == service.gateway.plan
+    assert ["m-1"] == list(service.gateway.lanes)
+    assert service.started == service.stopped
+    assert 1 == len(service.stopped)

@@ -64,6 +64,9 @@ class Control:
             try:
                 lanes = await asyncio.gather(*(asyncio.to_thread(self._open, item) for item in new))
             except EchoError as error:
+                # All or nothing: an engine that nobody will ask must not keep its memory.
+                for item in new:
+                    await asyncio.to_thread(self._stop, item.version)
                 return refuse(openai, Refusal(503, str(error), "service_unavailable"), request)
             gateway = self._gateway
             gateway.lanes = gateway.lanes | {one.version: one for one in lanes}
@@ -123,10 +126,12 @@ class Control:
         gateway = self._gateway
         while gateway.running[version]:
             await asyncio.sleep(DRAIN_POLL_S)
-        if version in gateway.plan.versions.values():
-            return  # it came back
-        gateway.lanes = {name: one for name, one in gateway.lanes.items() if name != version}
-        await asyncio.to_thread(self._stop, version)
+        # A change that brings the version back waits until its engine is gone, and starts a new one.
+        async with self._changing:
+            if version in gateway.plan.versions.values() or version not in gateway.lanes:
+                return  # it came back, or another task has ended it
+            gateway.lanes = {name: one for name, one in gateway.lanes.items() if name != version}
+            await asyncio.to_thread(self._stop, version)
 
 
 def _checked(folder: Path, key: str) -> str | Refusal:
