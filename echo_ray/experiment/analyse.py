@@ -134,8 +134,8 @@ def analyse(
     mismatch, sessions = _mismatch(control, treatment, config)
     flagged = (len(by_arm[control.name]), len(by_arm[treatment.name]))
     uneven = imbalance(flagged, (len(control.users), len(treatment.users)))
-    order = [(metric, found[metric.name]) for name in ORDER for metric in measured if metric.name == name]
-    order = [(metric, comparison) for metric, comparison in order if metric.name in found]
+    by_name = {metric.name: metric for metric in measured}
+    claims = [_claim(by_name[name], found[name]) for name in ORDER if name in found]
     return Analysis(
         twins=config.twins,
         arms={
@@ -145,7 +145,7 @@ def analyse(
         difference=found,
         srm=mismatch,
         srm_sessions=sessions,
-        gates=gates([_claim(metric, c) for metric, c in order], config.alpha),
+        gates=gates(claims, config.alpha),
         flags=marked,
         flag_imbalance=uneven,
         without_flagged=without,

@@ -51,8 +51,8 @@ def judged(value: float, se: float, freedom: float, *, scale: float = 1.0) -> Es
     """Interval and test (t) of `value`. A standard error that is rounding beside `scale` is none at all."""
     if not math.isfinite(value):
         return Estimate(None, reason="the figure does not exist: a denominator is zero")
-    if not math.isfinite(se) or not freedom > 0:
-        return Estimate(value, reason="too few users to tell how much they vary")
+    if not math.isfinite(se):
+        return Estimate(float(value), reason="too few users to tell how much they vary")
     if se <= 1e-12 * max(1.0, abs(scale)):
         return Estimate(
             value,
@@ -72,14 +72,14 @@ def relative(control: Array, treatment: Array, *, paired: bool) -> Estimate:
     if min(control.shape[-1], treatment.shape[-1]) < 2:
         return Estimate(None, reason="one user has no variance between users")
     (rate_c, z_c), (rate_t, z_t) = metrics.influence(*control), metrics.influence(*treatment)
-    if not (rate_c > 0 and rate_t > 0):
+    if not (0 < rate_c < math.inf and 0 < rate_t < math.inf):
         return Estimate(None, reason="a rate is zero or does not exist, so there is no ratio of rates")
     se, freedom = metrics.standard_error(z_c / rate_c, z_t / rate_t, paired=paired)
-    lift = math.log(rate_t / rate_c)
+    lift = math.log(rate_t) - math.log(rate_c)
     found = judged(lift, float(se), float(freedom))
     low, high = found.ci95
     return Estimate(
-        math.expm1(lift),
+        _lift(lift),
         NOWHERE if low is None or high is None else (_lift(low), _lift(high)),
         found.p_value,
         found.se,

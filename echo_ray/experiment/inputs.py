@@ -57,6 +57,8 @@ the same work takes without suggestions. The last three tell better text from ra
 ORDER = ("acceptance_rate", "generation_rate", "retained_chars_per_minute", "time_saved")
 """Fixed sequence of claims."""
 
+_MOST = 2.0**53  # larger floats are no exact counts any more
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -86,9 +88,12 @@ class Arm:
             if not isinstance(values, np.ndarray) or values.shape != (size,):
                 shape = getattr(values, "shape", None)
                 raise SchemaError(f"arm {self.name}: {name} has shape {shape}, wanted is ({size},)")
-            if not np.all(np.isfinite(values)):
-                who = self.users[int(np.flatnonzero(~np.isfinite(values))[0])]
-                raise SchemaError(f"arm {self.name}: {name} of user {who!r} is not a finite number")
+            wrong = np.flatnonzero(~(np.abs(values) <= _MOST))
+            if wrong.size:
+                raise SchemaError(
+                    f"arm {self.name}: {name} of user {self.users[int(wrong[0])]!r} is {values[wrong[0]]}, "
+                    f"wanted is a finite number up to 2^53"
+                )
         if self.strata is not None and len(self.strata) != size:
             raise SchemaError(f"arm {self.name}: {len(self.strata)} strata for {size} users")
 
@@ -104,7 +109,7 @@ class Arm:
         """Arm from rows with `user` and counts; rows of one user are added up, users sorted.
 
         `before`: such rows of the pre-period; users who are not in `rows` are left out. `strata` by user.
-        A count is any number that some row has; `sessions` among them is for the SRM check.
+        A count is any number; every row must have the same ones. `sessions` among them is for the SRM check.
         """
         tallies = _sums(name, rows)
         users = tuple(sorted(tallies))
@@ -181,14 +186,25 @@ def filled(arm: Arm, users: Sequence[str]) -> Arm:
 
 
 def _sums(arm: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Counts by user, summed over rows. A count that only some rows have is refused: it is no zero."""
     users: dict[str, dict[str, float]] = {}
+    names: set[str] | None = None
     for row in rows:
         if "user" not in row:
             raise SchemaError(f"a tally of arm {arm} has no user")
-        sums = users.setdefault(str(row["user"]), {})
-        for key, value in row.items():
-            if key != "user" and isinstance(value, (int, float, np.number)):
-                sums[key] = sums.get(key, 0.0) + float(value)
+        found = {
+            k: float(v) for k, v in row.items() if k != "user" and isinstance(v, (int, float, np.number))
+        }
+        names = set(found) if names is None else names
+        if names != found.keys():
+            odd = sorted(names ^ found.keys())[0]
+            raise SchemaError(
+                f"arm {arm}: some tallies have a number for {odd} and others do not, {row['user']!r} among "
+                "them: write 0 where nothing was counted, or leave the count out everywhere"
+            )
+        sums = users.setdefault(str(row["user"]), dict.fromkeys(found, 0.0))
+        for key, value in found.items():
+            sums[key] += value
     return users
 
 
