@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from echo_ray import metrics
-from echo_ray.experiment import adjust, naive, power
+from echo_ray.experiment import adjust, few, naive, power
 from echo_ray.experiment.compare import compare
 from echo_ray.experiment.inputs import METRICS
 from echo_ray.resampling import relabel
@@ -61,11 +61,27 @@ def test_equal_models_differ_in_five_experiments_of_a_hundred(p_values):
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
-def test_few_users_are_called_different_a_little_too_often_and_relabelling_is_exact():
-    found = crowd(5, 4 * RUNS, 15)
-    assert 0.05 < np.mean(p_of(*metrics.delta(*found.arms(), paired=False)) <= 0.05) < 0.075
-    exact = [relabel(*found.run(number), seed=number, resamples=399) for number in range(RUNS)]
-    assert abs(np.mean(np.array(exact) <= 0.05) - 0.05) <= 0.014
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("users", [8, 15, 30])
+def test_few_users_need_their_correction(users, paired):
+    found = crowd(5, 4 * RUNS, users, twins=paired)
+    plain = p_of(*metrics.delta(*found.arms(), paired=paired))
+    control, treatment = (np.stack(a, axis=-2).astype(float) for a in (found.arms()[:2], found.arms()[2:]))
+    corrected = p_of(*few.corrected_delta(control, treatment, paired=paired))
+    assert np.mean(plain <= 0.05) > np.mean(corrected <= 0.05)
+    assert np.mean(plain <= 0.05) > 0.055
+    assert abs(np.mean(corrected <= 0.05) - 0.05) <= 0.015
+
+
+def test_equal_exposures_need_no_correction():
+    n = np.full(7, 20.0)
+    control, treatment = np.vstack([np.arange(7.0), n]), np.vstack([np.arange(7.0) ** 1.3, n])
+    for paired, theirs in ((True, stats.ttest_rel), (False, lambda *a: stats.ttest_ind(*a, equal_var=False))):
+        found = few.corrected(control, treatment, paired=paired)
+        assert found.p_value == pytest.approx(theirs(treatment[0], control[0]).pvalue)
+    lone = np.vstack([[3.0, 0, 0], [9.0, 0, 0]])
+    assert "fewer than two" in few.corrected(control[:, :3], lone, paired=True).reason
+    assert few.corrected(control * 0, treatment, paired=True).estimate is None
 
 
 def test_post_stratified_equal_models():

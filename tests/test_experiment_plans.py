@@ -128,6 +128,7 @@ def test_intraclass_correlation_is_that_of_the_analysis_of_variance():
         lambda: power.mde(1.0, 1, paired=True),
         lambda: power.mde(1.0, 4, paired=False, split=0.1),
         lambda: power.power(1.0, 1.0, 10, paired=True, alpha=0.0),
+        lambda: power.mde(1.0, 9, paired=True, wanted=0.05),
         lambda: power.planned_sd(1.2, 0.04, 100),
         lambda: power.assured_sd(np.ones((2, 9)), assurance=1.0),
     ],
@@ -160,6 +161,18 @@ def test_false_discoveries_are_benjamini_and_hochberg(p_values):
     best = max((k for k, p in enumerate(ranked, 1) if p <= 0.05 * k / len(ranked)), default=0)
     bar = ranked[best - 1] if best else -1.0
     assert [p <= bar for p in p_values] == [one.rejected for one in found.values()]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=6))
+def test_holm_is_the_closed_test_of_bonferroni(p_values):
+    found = multiplicity.holm({str(k): p for k, p in enumerate(p_values)})
+    places = range(len(p_values))
+    subsets = [s for size in places for s in itertools.combinations(places, size + 1)]
+    for k in places:
+        closed = max(min(1.0, len(s) * min(p_values[i] for i in s)) for s in subsets if k in s)
+        assert found[str(k)].q_value == pytest.approx(closed)
+    assert multiplicity.holm({"a": None})["a"].rejected is False
 
 
 def test_a_language_without_an_answer_is_no_test():

@@ -7,7 +7,7 @@
     adjust        CUPED, post-stratification          sequential    peeking: mSPRT, confidence sequence
     srm           sample ratio mismatch               power         power, MDE, sample size
     multiplicity  false discoveries, fixed sequence   flags         users who are no people
-    groups        one comparison per language
+    groups        one comparison per language         few           small-sample correction
     proposals     AR at equal lengths                 naive         the wrong test, to be shown
 
 Delta method, bootstrap, sign flip: `echo_ray.metrics` and `echo_ray.resampling`.

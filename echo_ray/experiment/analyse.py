@@ -24,6 +24,7 @@ from echo_ray.experiment.estimates import Interval, known, plain
 from echo_ray.experiment.flags import Flag, Limits, Reason, find, imbalance
 from echo_ray.experiment.inputs import METRICS, ORDER, Arm, Metric, aligned
 from echo_ray.experiment.multiplicity import Gate, gates
+from echo_ray.experiment.sequential import MIN_USERS
 from echo_ray.experiment.srm import THRESHOLD, Srm, check_sessions, check_users
 
 _OVERLAP = 0.05  # share of an arm's users in both arms from which the arms are not independent
@@ -237,6 +238,12 @@ def _notes(
     for name, comparison in found.items():
         if comparison.agrees is False:
             notes.append(f"{name}: delta method and bootstrap disagree about the standard error.")
+    least = min((min(comparison.users) for comparison in found.values()), default=0)
+    if found and least < MIN_USERS:
+        notes.append(
+            f"{least} users in an arm: the plain interval is a little too narrow, read the corrected one "
+            "(few) and the permutation test."
+        )
     if marked:
         who = len({(flag.arm, flag.user) for flag in marked})
         notes.append(f"{who} users are flagged; the comparison without them is given beside.")

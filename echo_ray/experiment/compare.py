@@ -12,6 +12,7 @@ from typing import TypedDict
 from echo_ray import metrics
 from echo_ray.experiment.adjust import Adjusted, cuped, post_stratify
 from echo_ray.experiment.estimates import NOWHERE, Array, Estimate, Interval, known, relative
+from echo_ray.experiment.few import corrected
 from echo_ray.experiment.inputs import Arm, Metric
 from echo_ray.experiment.naive import Naive, two_proportions
 from echo_ray.experiment.sequential import Sequential, look
@@ -36,6 +37,8 @@ class Comparison:
     treatment: float | None
     relative: Estimate
     """Lift on the log scale: 0.05 is 5% more than control."""
+    few: Estimate
+    """For few users: `echo_ray.experiment.few`."""
     bootstrap_ci95: Interval
     """BCa over users."""
     bootstrap_se: float | None
@@ -86,6 +89,7 @@ def compare(
         control=known(metrics.rate(*control)),
         treatment=known(metrics.rate(*treatment)),
         relative=relative(control, treatment, paired=paired),
+        few=corrected(control, treatment, paired=paired),
         bootstrap_ci95=_interval(found.bootstrap_ci95),
         bootstrap_se=known(found.bootstrap_se),
         permutation_p=permuted,

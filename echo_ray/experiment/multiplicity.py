@@ -8,6 +8,9 @@
   the wanted direction; after the first that did not, nothing more may be claimed. The chance of any false
   claim stays at alpha.
 
+- **Holm** (1979) for a few comparisons each of which must hold, such as ablations against one model: the
+  chance of any false claim stays at alpha, whatever the dependence.
+
 A question without a p-value gets None and is not counted among the tests; in a sequence it closes the gate.
 """
 
@@ -23,7 +26,7 @@ class Discovery:
 
     p_value: float | None
     q_value: float | None
-    """Adjusted p-value."""
+    """Adjusted p-value: to be compared with q or alpha."""
     rejected: bool
 
 
@@ -49,6 +52,20 @@ def false_discoveries(p_values: Mapping[str, float | None], q: float = 0.05) -> 
     by_name = dict(zip(there, map(float, adjusted), strict=True))
     return {
         name: Discovery(p, by_name.get(name), name in by_name and by_name[name] <= q)
+        for name, p in p_values.items()
+    }
+
+
+def holm(p_values: Mapping[str, float | None], alpha: float = 0.05) -> dict[str, Discovery]:
+    """Holm's step-down over the p-values that exist, in the order given."""
+    ranked = sorted((p, name) for name, p in p_values.items() if p is not None)
+    by_name: dict[str, float] = {}
+    worst = 0.0
+    for rank, (p, name) in enumerate(ranked):
+        worst = max(worst, min(1.0, (len(ranked) - rank) * p))
+        by_name[name] = worst
+    return {
+        name: Discovery(p, by_name.get(name), name in by_name and by_name[name] <= alpha)
         for name, p in p_values.items()
     }
 

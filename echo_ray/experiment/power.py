@@ -207,3 +207,5 @@ def _check(sd: float, split: float, alpha: float, wanted: float = 0.8) -> None:
     for name, value in (("split", split), ("alpha", alpha), ("power", wanted)):
         if not 0 < value < 1:
             raise ConfigError(f"{name} = {value} is refused: wanted is a number between 0 and 1")
+    if wanted <= alpha:
+        raise ConfigError(f"power = {wanted} is refused: wanted is more than alpha, which is {alpha}")
