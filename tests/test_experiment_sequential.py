@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import optimize, special, stats
 
 from echo_ray import metrics
-from echo_ray.experiment import sequential
+from echo_ray.errors import ConfigError
+from echo_ray.experiment import looks, sequential
 from tests.crowd import crowd, exposures, tastes
 
 LOOKS, RUNS = 50, 1000
@@ -120,3 +121,32 @@ def test_a_look_without_an_answer_says_why():
         sequential.scale_for(0.0)
     nothing = sequential.p_values(np.array([np.nan, 0.1]), np.array([0.1, np.nan]), 0.02)
     assert nothing.tolist() == [1.0, 1.0]
+
+
+def test_obrien_fleming_bounds_are_the_published_ones():
+    # Five even looks with Lan and DeMets' spending function: the table of every package.
+    bounds = looks.obrien_fleming([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [round(look.z, 3) for look in bounds] == [4.877, 3.357, 2.680, 2.290, 2.031]
+    assert bounds[-1].spent == pytest.approx(0.05)
+    assert looks.obrien_fleming([1.0])[0].level == pytest.approx(0.05)
+    nearly_never = looks.obrien_fleming([0.001, 0.5, 1.0])
+    assert [look.z for look in nearly_never][1:] == pytest.approx([2.963, 1.969], abs=1e-3)
+
+
+def test_five_planned_looks_keep_their_error_and_nearly_all_power():
+    ends = [9, 19, 29, 39, 49]
+    levels = np.array([look.level for look in looks.obrien_fleming(np.array([80, 160, 240, 320, 400]) / 400)])
+    *_, null = arriving(4, 400, paired=True)
+    *_, real = arriving(4, 400, paired=True, effect=0.015)
+    assert abs(np.mean((null[:, ends] <= levels).any(axis=1)) - 0.05) <= 0.014
+    stopped = (real[:, ends] <= levels).any(axis=1).mean()
+    assert stopped > (real[:, -1] <= 0.05).mean() - 0.03
+    assert (real[:, ends[:-1]] <= levels[:-1]).any(axis=1).mean() > 0.4
+
+
+@pytest.mark.parametrize("fractions", [[], [0.0, 1.0], [0.5, 0.5], [0.5, 1.1], [math.nan]])
+def test_looks_must_rise(fractions):
+    with pytest.raises(ConfigError, match="rising"):
+        looks.obrien_fleming(fractions)
+    with pytest.raises(ConfigError, match="alpha"):
+        looks.obrien_fleming([1.0], alpha=0.0)

@@ -1,14 +1,15 @@
 """Statistics of an experiment: two arms' counts per user in, an answer that survives a hostile reader out.
 
-`analyse.analyse` is the entry; everything beneath it is usable alone, pure, and needs numpy and scipy only.
+`analyse.analyse` is the entry; everything beneath it is pure and usable alone.
 
-    inputs        arms, metrics as ratios of named counts
-    compare       one metric by every method          estimates     the value they return; log scale
-    adjust        CUPED, post-stratification          sequential    peeking: mSPRT, confidence sequence
-    srm           sample ratio mismatch               power         power, MDE, sample size
-    multiplicity  false discoveries, fixed sequence   flags         users who are no people
-    groups        one comparison per language         few           small-sample correction
-    proposals     AR at equal lengths                 naive         the wrong test, to be shown
+    inputs      arms, metrics as ratios of counts   adjust        CUPED, post-stratification
+    analyse     the whole experiment                sequential    peeking: mSPRT, confidence sequence
+    groups      a comparison per language           looks         planned looks: O'Brien-Fleming
+    compare     one metric by every method          multiplicity  false discoveries, fixed sequence
+    estimates   the value returned, log scale       power         power, MDE, sample size
+    few         correction for few users            srm           sample ratio mismatch
+    proposals   AR at equal lengths                 flags         users who are no people
+                                                    naive         the wrong test, to be shown
 
 Delta method, bootstrap, sign flip: `echo_ray.metrics` and `echo_ray.resampling`.
 """

@@ -18,9 +18,9 @@ arrive over time or bring more exposures, since both add independent increments 
 or `scale_for` the standard error of the planned end. The price for peeking at will is an interval about
 1.5 times as wide at the end, so a decision at a fixed horizon keeps the t test.
 
-The guarantee is asymptotic in users: looks with fewer than `MIN_USERS` in an arm count for nothing. Not
-covered: a difference that changes with time (the sequence then covers the running mean), stopping for
-futility, group-sequential bounds (O'Brien-Fleming).
+The guarantee is asymptotic in users: looks with fewer than `MIN_USERS` in an arm count for nothing. A few
+looks planned beforehand cost less: `looks`. Not covered: a difference that changes with time (the sequence
+then covers the running mean), stopping for futility.
 """
 
 import math
