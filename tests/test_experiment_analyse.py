@@ -176,6 +176,15 @@ def test_mismatch_is_noted():
     assert analyse(control, small, promised).srm.p_value == pytest.approx(1.0)
 
 
+def test_looks_count_the_smaller_arm():
+    control, treatment = arms(users=60)
+    found = analyse(control, treatment.only(np.arange(60) < 20), QUICK)
+    one = found.difference["acceptance_rate"]
+    assert (one.sequential.p_value, one.sequential.ci95) == (1.0, (None, None))
+    assert any("20 users in an arm" in note for note in found.notes)
+    assert analyse(control, treatment, QUICK).difference["acceptance_rate"].sequential.ci95[0] is not None
+
+
 def test_groups_control_false_discoveries():
     groups = {f"g{k}": tuple(arms(seed=k, users=30, effect=0.15 if k == 0 else 0.0)) for k in range(5)}
     found = analyse_groups(groups, QUICK)

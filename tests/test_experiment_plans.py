@@ -189,6 +189,7 @@ def test_gates_close_behind_the_first_claim_that_fails():
     assert [gate.adjusted_p for gate in found] == [0.01, 0.2, 0.2]
     worse = multiplicity.gates([("ar", 0.001, -0.1), ("gr", 0.001, 0.1)])
     assert [gate.passed for gate in worse] == [False, False]
+    assert [gate.adjusted_p for gate in worse] == [1.0, 1.0]
     unknown = multiplicity.gates([("ar", None, None), ("gr", 0.001, 0.1)])
     assert [(gate.passed, gate.adjusted_p) for gate in unknown] == [(False, None), (False, None)]
 
