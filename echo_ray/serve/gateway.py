@@ -39,7 +39,7 @@ WRITTEN_S = 5.0
 GREEDY_BELOW = 1e-5
 """Sampling temperature from which on vLLM samples at all."""
 
-_REMEMBERED = 1 << 16
+_REMEMBERED = 1 << 14
 """Requests whose labels are kept for the events about them (count)."""
 
 
