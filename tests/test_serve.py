@@ -287,6 +287,15 @@ def test_arms_share_gpus(gpus, gpu, share):
     assert ("OMP_NUM_THREADS" in environment(settings[0])) is (gpus == 0)
 
 
+def test_an_engine_guesses_ahead_only_when_told_to():
+    for tokens in (0, 5):
+        [settings] = launch.engine_settings(
+            ServeConfig(speculative_tokens=tokens), {"a": (Path("/a"), "a-1")}, 0
+        )
+        guess = llm_config(settings)["engine_kwargs"].get("speculative_config", {})
+        assert guess.get("num_speculative_tokens", 0) == tokens
+
+
 def test_every_setting_has_a_docstring_and_round_trips():
     assert all(text for _, _, _, text in fields(ServeConfig))
     assert all(field.description for field in EngineSettings.model_fields.values())

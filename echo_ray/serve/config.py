@@ -84,6 +84,10 @@ class ServeConfig(Config):
     threads than free cores wait for each other at every token; raise it for large models only."""
     kv_cache_gb: float = Field(0.5, gt=0)
     """Key-value cache of each engine on a machine without a GPU (GiB)."""
+    speculative_tokens: int = Field(0, ge=0, le=32)
+    """Let the engine guess so many tokens ahead from what the prompt repeats, and check them at once (n-gram
+    speculation); 0 does not. It pays where reading the model takes longer than computing, on GPUs; on two
+    CPU cores it took twice the time (count)."""
     replicas: int = Field(1, ge=1)
     """Engines of each version (count). A session stays with one of them, for its prefix cache."""
     max_replicas: int | None = Field(None, ge=1)

@@ -23,6 +23,8 @@ from echo_ray.serve.wire import Listener, Where
 
 BLOCK_TOKENS = 32
 """Tokens per key-value block on CPU; the backend wants multiples of 32."""
+NGRAM_TOKENS = (2, 4)
+"""Shortest and longest run of tokens whose earlier occurrence says what may follow (count)."""
 ENGINE_SLOTS = 2
 """CPU slots of a replica: its own, and that of the process that computes (count)."""
 METRICS_S = 2.0
@@ -54,6 +56,8 @@ class EngineSettings(Config):
     """Part of a GPU to reserve; 0 runs on CPU."""
     gpu_memory_share: float
     """Share of that GPU's memory that the engine may use."""
+    speculative_tokens: int = 0
+    """Tokens guessed ahead (count)."""
     replicas: int = 1
     """Engines of the version, at least (count)."""
     max_replicas: int = 1
@@ -167,6 +171,13 @@ def llm_config(settings: EngineSettings) -> dict[str, Any]:
         "disable_log_stats": True,
         "enable_prompt_tokens_details": True,
     }
+    if settings.speculative_tokens:
+        engine["speculative_config"] = {
+            "method": "ngram",
+            "num_speculative_tokens": settings.speculative_tokens,
+            "prompt_lookup_min": NGRAM_TOKENS[0],
+            "prompt_lookup_max": NGRAM_TOKENS[1],
+        }
     if settings.gpu:
         engine["gpu_memory_utilization"] = settings.gpu_memory_share
     else:

@@ -233,6 +233,7 @@ def engine_settings(
             kv_cache_bytes=int(config.kv_cache_gb * 2**30),
             gpu=1 / per_gpu if gpus else 0.0,
             gpu_memory_share=config.gpu_memory_share / per_gpu if gpus else 0.0,
+            speculative_tokens=config.speculative_tokens,
             replicas=config.replicas,
             max_replicas=config.most_replicas,
             prompts_per_replica=config.prompts_per_replica,
