@@ -153,7 +153,9 @@ def _trace(
             continue
         cost = opened[row, column] + near
         if kept[row, column] + _entry_cost(row, old_cursor, opening) <= cost:
-            found.append(Hunk(row, stop, column, new_stop))
+            # Where both cursors are known a place costs less than nothing, even one where nothing changed.
+            if row < stop or column < new_stop:
+                found.append(Hunk(row, stop, column, new_stop))
             inside = False
         elif row and opened[row - 1, column] + _KEY <= cost:
             row -= 1

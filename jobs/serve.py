@@ -8,7 +8,9 @@ from jobs.settings import RunConfig
 def serve(config: RunConfig, command: str) -> None:
     """Serve with the settings of the section `serve`; what can be refused is refused before Ray starts."""
     launch.check_port(config.serve.host, config.serve.port)
-    launch.resolve(config.serve)
+    versions = {version for _, version in launch.resolve(config.serve).values()}
+    if config.cluster.address == "local":
+        launch.check_room(config.serve, len(versions), config.cluster.logical_cpus)
     launch.prepare_ingress(config.serve)
     with running(config.cluster):
         launch.serve_forever(config.serve)

@@ -20,45 +20,41 @@ from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.serve.app import front
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.control import Control
-from echo_ray.serve.engine import Answer, Choice, EngineSettings
+from echo_ray.serve.engine import EngineSettings
 from echo_ray.serve.gateway import Gateway
 from echo_ray.serve.lanes import Plan, lane
+from echo_ray.serve.proposals import Answer, Choice, Prompt
 from echo_ray.serve.records import Preparing
 
 GOOD = Answer((Choice("first + second\n", "stop"),), 10, 4, 0)
 AS_SENT = PrivacyConfig(redact=False, personal=False, pseudonyms=False)
 
 
-class Call:
-    """What a deployment handle returns: awaitable once, and cancellable."""
-
-    def __init__(self, engine: "Engine") -> None:
-        self.engine = engine
-
-    def __await__(self) -> Any:
-        return self.run().__await__()
-
-    async def run(self) -> Any:
-        await asyncio.sleep(self.engine.delay_s)
-        if isinstance(self.engine.result, Exception):
-            raise self.engine.result
-        return self.engine.result
-
-    def cancel(self) -> None:
-        self.engine.cancelled += 1
-
-
 class Engine:
     """Answers every proposal with `result` after `delay_s`; remembers what it was asked."""
+
+    lines = 1
 
     def __init__(self, result: Any = GOOD, delay_s: float = 0.0) -> None:
         self.result, self.delay_s, self.cancelled = result, delay_s, 0
         self.asked: list[Any] = []
-        self.propose = self.check_health = self
 
-    def remote(self, *arguments: Any) -> Call:
-        self.asked += arguments
-        return Call(self)
+    async def propose(self, prompt: Prompt, session: str) -> Answer:
+        self.asked.append(prompt)
+        try:
+            return await self.check_health()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+    async def check_health(self) -> Any:
+        await asyncio.sleep(self.delay_s)
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 @dataclass

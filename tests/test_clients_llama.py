@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from echo_ray.serve import policy
-from echo_ray.serve.engine import Answer, Choice
+from echo_ray.serve.proposals import Answer, Choice
 from tests import gateways, tiny
 from tests.live import Live
 from tests.test_llama_vim import EXCHANGES, TRUTH

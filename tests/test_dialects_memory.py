@@ -20,11 +20,18 @@ def test_memory_is_bounded_for_one_session_and_for_all() -> None:
     assert [False, True, True] == [many.holds(session, "ab", "") for session in (39, 40, 49)]
 
 
-def newest(puts: list[tuple[int, int]], per_owner: int, total: int) -> list[tuple[int, int, int]]:
+def newest(
+    puts: list[tuple[int, int, int]], per_owner: int, total: int, ttl_s: int
+) -> list[tuple[int, int, int]]:
     """The same by the words of the docstring, with nothing but a list of (owner, key, value)."""
     held: list[tuple[int, int, int]] = []
     used: dict[int, int] = {}
-    for at, (owner, key) in enumerate(puts):
+    added_s: dict[int, int] = {}
+    now_s = 0
+    for at, (owner, key, pause_s) in enumerate(puts):
+        now_s += pause_s
+        held = [item for item in held if now_s - added_s[item[0]] <= ttl_s]
+        added_s[owner] = now_s
         used[owner] = at
         held = [item for item in held if item[:2] != (owner, key)] + [(owner, key, at)]
         mine = [item for item in held if item[0] == owner]
@@ -36,12 +43,14 @@ def newest(puts: list[tuple[int, int]], per_owner: int, total: int) -> list[tupl
     return held
 
 
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), max_size=60))
-def test_the_memory_holds_the_newest_within_its_bounds(puts: list[tuple[int, int]]) -> None:
-    memory: Recent[int] = Recent(3, 7)
-    for at, (owner, key) in enumerate(puts):
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6), st.integers(0, 4)), max_size=60))
+def test_the_memory_holds_the_newest_within_its_bounds(puts: list[tuple[int, int, int]]) -> None:
+    now_s = 0
+    memory: Recent[int] = Recent(3, 7, ttl_s=6, now=lambda: now_s)
+    for at, (owner, key, pause_s) in enumerate(puts):
+        now_s += pause_s
         memory.put(owner, key, at)
-    expected = newest(puts, 3, 7)
+    expected = newest(puts, 3, 7, 6)
     assert len(expected) == len(memory)
     assert all(value == memory.get(owner, key) for owner, key, value in expected)
     for asked in range(6):

@@ -1,6 +1,6 @@
 """Splitting a change into the places where somebody worked."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from echo_ray.difference import MAX_CELLS, Hunk, hunks
@@ -15,6 +15,7 @@ def replay(old: str, new: str, found: list[Hunk]) -> str:
 
 
 @given(TEXTS, TEXTS, st.integers(-3, 45), st.integers(-3, 45), st.booleans())
+@example("a  ", "aa  ", 2, 3, False)
 def test_hunks_lead_from_one_text_to_the_other(
     old: str, new: str, old_cursor: int, new_cursor: int, dense: bool
 ) -> None:

@@ -152,6 +152,25 @@ def test_a_killed_child_is_replaced_and_nothing_is_lost_or_doubled(tmp_path: Pat
         assert 6 == writer._sink.deaths
 
 
+def test_a_spare_child_waits_for_the_death_of_the_first(tmp_path: Path) -> None:
+    with SegmentWriter(tmp_path, prepare=prepare) as writer:
+        child = writer._sink
+        assert isinstance(child, Child)
+        for number in range(8):
+            writer.append(item(number))
+            writer.flush()
+            first, spare = child.pid, child._spare.pid
+            if number % 4 == 3:
+                os.kill(spare, signal.SIGKILL)  # the spare one is dead when it is wanted
+            os.kill(first, signal.SIGKILL)
+            writer.append(item(100 + number))
+            writer.flush()
+            assert (child.pid == spare) is (number % 4 != 3)
+        assert [*range(8), *range(100, 108)] == written(tmp_path)
+        pids = [child.pid, child._spare.pid]
+    assert not any(Path("/proc", str(pid)).exists() for pid in pids)
+
+
 def test_an_item_that_kills_or_blocks_the_child_is_found_and_dropped(tmp_path: Path) -> None:
     with SegmentWriter(tmp_path, prepare=prepare) as writer:
         for number in range(16):

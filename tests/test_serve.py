@@ -238,6 +238,23 @@ def test_a_busy_port_is_refused():
     launch.check_port("127.0.0.1", port)
 
 
+def test_engines_that_find_no_slot_are_refused():
+    launch.check_room(ServeConfig(replicas=3), 1, 8)
+    told = r"serve\.replicas=2 for 2 model\(s\) wants 9 CPU slots, .* has 8: set cluster\.logical_cpus=9"
+    with pytest.raises(ConfigError, match=told):
+        launch.check_room(ServeConfig(replicas=2), 2, 8)
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0, 0), (1, 1 / 7), (2, 1 / 4), (8, 1)])
+def test_engines_share_the_gpus_as_many_as_there_may_be(gpus, share):
+    config = ServeConfig(replicas=2, max_replicas=3, spare_engines=1)
+    resolved = {"a": (models.BASE, "v1"), "b": (models.BASE, "v2"), "c": (models.BASE, "v2")}
+    found = launch.engine_settings(config, resolved, gpus)
+    assert [("v1", 2, 3, share), ("v2", 2, 3, share)] == [
+        (one.version, one.replicas, one.max_replicas, one.gpu) for one in found
+    ]
+
+
 def test_arms_resolve_to_versions(model, copy):
     (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
     config = ServeConfig(model=model, arms={"a": Arm(), "b": Arm(model=copy, weight=3)})
@@ -268,6 +285,15 @@ def test_arms_share_gpus(gpus, gpu, share):
     plain = llm_config(settings[0])
     assert ("enforce_eager" in plain["engine_kwargs"]) is (gpus == 0)
     assert ("OMP_NUM_THREADS" in environment(settings[0])) is (gpus == 0)
+
+
+def test_an_engine_guesses_ahead_only_when_told_to():
+    for tokens in (0, 5):
+        [settings] = launch.engine_settings(
+            ServeConfig(speculative_tokens=tokens), {"a": (Path("/a"), "a-1")}, 0
+        )
+        guess = llm_config(settings)["engine_kwargs"].get("speculative_config", {})
+        assert guess.get("num_speculative_tokens", 0) == tokens
 
 
 def test_every_setting_has_a_docstring_and_round_trips():

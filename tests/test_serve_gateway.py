@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from echo_ray.errors import ServeError
 from echo_ray.privacy.config import PrivacyConfig
-from echo_ray.serve.engine import Answer, Choice
+from echo_ray.serve.proposals import Answer, Choice
 from tests import gateways, tiny
 from tests.gateways import GOOD, Engine, Response
 
@@ -108,13 +109,11 @@ def test_an_engines_refusal_reaches_the_client_and_the_log(
 
 
 def test_a_dead_engine_is_a_503(run: Run) -> None:
-    from ray.exceptions import RayActorError
-
-    response, [record] = run(Engine(RayActorError()))
+    response, [record] = run(Engine(ServeError("the engine of m-1 failed")))
     assert 503 == response.status
     assert "server_error" == response.json["error"]["type"]
     assert record["delivered"] is False
-    response, _ = run(Engine(RayActorError()), None, path="/health")
+    response, _ = run(Engine(ServeError("the engine of m-1 failed")), None, path="/health")
     assert 503 == response.status
 
 

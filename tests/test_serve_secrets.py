@@ -21,7 +21,7 @@ from echo_ray.log import rotate
 from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.serve import launch
 from echo_ray.serve.config import ServeConfig
-from echo_ray.serve.engine import Answer, Choice
+from echo_ray.serve.proposals import Answer, Choice
 from tests import gateways, tiny
 from tests.corruption_safety import TOKENS, Draw
 from tests.gateways import Engine, Service

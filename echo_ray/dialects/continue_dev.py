@@ -7,7 +7,8 @@ differ. `accepted` true arrives when the user accepts, false 10 s after the sugg
 
 Every well-formed body is answered 200, joined or not; `Logged.outcome` is there to be counted. A retried call
 logs nothing twice. Not covered: level `noCode`, which holds no text to join by; suggestions shown for under
-half a second (Continue says nothing); requests that were forgotten (`Join` holds a bounded number).
+half a second (Continue says nothing); requests that are forgotten (`Join` holds those of two minutes, and a
+bounded number).
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,7 @@ from echo_ray.schema import EventType
 _DISMISSED_MS = 10_000
 """How long Continue waits before it says that a suggestion was not taken."""
 _LINE_CHARS, _TAIL_CHARS, _HEAD_CHARS, _TEXT_CHARS = 80, 200, 100, 2000
-_PER_CONTEXT, _TOTAL = 32, 1 << 15
+_PER_CONTEXT, _TOTAL, _TTL_S = 32, 1 << 15, 120.0
 
 
 class Outcome(StrEnum):
@@ -64,7 +65,7 @@ class Join:
     """The requests that were served last, by what Continue will say of them."""
 
     def __init__(self, total: int = _TOTAL) -> None:
-        self._served: Recent[_Served] = Recent(_PER_CONTEXT, total)
+        self._served: Recent[_Served] = Recent(_PER_CONTEXT, total, _TTL_S)
 
     def served(self, request_id: str, user: str, ts_ms: int, prefix: str, suffix: str, text: str) -> None:
         """Remember a request that arrived at `ts_ms` (UTC milliseconds) and was answered with `text`."""

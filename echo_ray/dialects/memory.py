@@ -1,7 +1,9 @@
 """What a server remembers of its clients for a while, in bounded memory."""
 
+import math
+import time
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -11,12 +13,21 @@ class Recent(Generic[V]):
     """Values by owner and key, the newest of them: at most `per_owner` of one owner and `total` of all.
 
     Where there are too many, one owner's oldest value goes, or the oldest value of the owner to whom nothing
-    was added for longest. An owner is a session or a context; use digests for texts of any length.
+    was added for longest. An owner to whom nothing was added for `ttl_s` (seconds) is forgotten. An owner is
+    a session or a context; use digests for texts of any length.
     """
 
-    def __init__(self, per_owner: int, total: int) -> None:
+    def __init__(
+        self,
+        per_owner: int,
+        total: int,
+        ttl_s: float = math.inf,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._per_owner, self._total = per_owner, total
+        self._ttl_s, self._now = ttl_s, now
         self._owners: OrderedDict[Hashable, OrderedDict[Hashable, V]] = OrderedDict()
+        self._added_s: dict[Hashable, float] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -24,8 +35,14 @@ class Recent(Generic[V]):
 
     def put(self, owner: Hashable, key: Hashable, value: V) -> None:
         """Remember `value`; the same key of the same owner is replaced and counts as new."""
+        now = self._now()
+        while self._owners and now - self._added_s[next(iter(self._owners))] > self._ttl_s:
+            old, values = self._owners.popitem(last=False)
+            self._size -= len(values)
+            del self._added_s[old]
         held = self._owners.setdefault(owner, OrderedDict())
         self._owners.move_to_end(owner)
+        self._added_s[owner] = now
         self._size += key not in held
         held[key] = value
         held.move_to_end(key)
@@ -47,4 +64,4 @@ class Recent(Generic[V]):
         held.popitem(last=False)
         self._size -= 1
         if not held:
-            del self._owners[owner]
+            del self._owners[owner], self._added_s[owner]

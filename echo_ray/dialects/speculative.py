@@ -26,7 +26,7 @@ REAL_MS = 250
 """What llama.vim gives a request of the user (milliseconds)."""
 
 _COMPARED_CHARS = 2000
-_PER_SESSION, _TOTAL = 1024, 1 << 16
+_PER_SESSION, _TOTAL = 256, 1 << 16
 _CLIENTS = 8
 """Clients of one session whose limits are remembered (count)."""
 

@@ -1,7 +1,8 @@
-"""The process that prepares and writes for another one; started by `segment_sink.Child`.
+"""The process that prepares and writes for another one; started by `segment_worker.Worker`.
 
-It reads batches until the pipe ends, which it does when the parent closes it or is killed: a batch that
-came in whole is then still written. One item has `ITEM_S`; an endless one is dropped like one that raises.
+It loads what prepares, waits until it is told where to write, which for a spare one may be long, and reads
+batches until the pipe ends. That ends when the parent closes it or is killed: a batch that came in whole is
+then still written. One item has `ITEM_S`; an endless one is dropped like one that raises.
 """
 
 import pickle
@@ -30,14 +31,17 @@ def main(descriptor: int) -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    target: Target
-    target, raw = pickle.loads(pipe.recv_bytes())  # noqa: S301 - our own parent
+    problem = None
     try:
-        prepare: Prepare = pickle.loads(raw)  # noqa: S301
+        prepare: Prepare = pickle.loads(pipe.recv_bytes())  # noqa: S301 - our own parent
+    except (EOFError, OSError):
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to say it
-        _send(pipe, f"prepare cannot be loaded: {error}")
+        problem = f"prepare cannot be loaded: {error}"
+    target: Target = pickle.loads(pipe.recv_bytes())  # noqa: S301
+    _send(pipe, problem)
+    if problem is not None:
         return
-    _send(pipe, None)
     file = target.open()
     try:
         while True:

@@ -5,21 +5,18 @@ A record is made in three steps: the item as it was appended, what `prepare` mak
 requests need; a child process has its own. The child also outlives a killed gateway for as long as it
 takes to write the batch that it got.
 
-A batch whose child dies is given to a new child. What the dead one had written of it is taken back once
-the new one has synced it, so nothing is there twice. An item that kills child after child (a crash in a
-library, an endless loop) is found by halving and dropped with a count.
+A batch whose child dies is given to a new child. A spare one waits, with everything imported: what a killed
+gateway loses is what its child has not got, so the next child must not be long in coming. What the dead one
+had written of it is taken back once the new one has synced it, so nothing is there twice. An item that kills
+child after child (a crash in a library, an endless loop) is found by halving and dropped with a count.
 """
 
 import logging
-import os
 import pickle
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -27,6 +24,7 @@ import orjson
 
 from echo_ray.errors import ServeError
 from echo_ray.log.segment_file import SegmentFile, undo
+from echo_ray.log.segment_worker import Died, Worker
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +122,9 @@ class Direct:
         self._file.close()
 
 
-class _Died(Exception):
-    """The child is gone, or has not answered for too long."""
-
-
 class Child:
-    """Prepares and writes in a child process, which is replaced when it dies.
+    """Prepares and writes in a child process, which is replaced when it dies; a spare one is kept ready after
+    the first batch.
 
     Raises ServeError when the child cannot be started, so that a service does not begin without a log.
     """
@@ -140,6 +135,7 @@ class Child:
         self._patience_s = patience_s
         self._place: Place = None
         self._dead: dict[str, Place] = {}
+        self._spare: Worker | None = None
         self.deaths = 0
         """Children that died (count)."""
         try:
@@ -150,7 +146,7 @@ class Child:
     @property
     def pid(self) -> int:
         """Process that writes now."""
-        return self._process.pid
+        return self._worker.pid
 
     def commit(self, batch: Sequence[bytes]) -> Failed:
         """See `Sink`. When a child died on the way, an OSError may leave a part of the batch on disk."""
@@ -160,7 +156,7 @@ class Child:
             start, stop, deaths = waiting.pop()
             try:
                 found = self._ask(batch[start:stop])
-            except _Died as death:
+            except Died as death:
                 self._replace(death)
                 if deaths + 1 < _DEATHS:
                     waiting.append((start, stop, deaths + 1))
@@ -174,64 +170,39 @@ class Child:
         for token, place in self._dead.items():
             undo(self._target.folder, token, place)
         self._dead = {}
+        if self._spare is None:
+            with suppress(OSError):  # tried again after the next batch
+                self._spare = Worker(self._prepare, self._patience_s)
         return failed
 
     def close(self) -> None:
         """See `Sink`."""
-        self._pipe.close()
-        try:
-            self._process.wait(self._patience_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for worker in (self._spare, self._worker):
+            if worker is not None:
+                worker.close()
+        self._spare = None
 
     def _ask(self, batch: Sequence[bytes]) -> Failed:
-        answer = self._call(list(batch))
+        answer = self._worker.call(list(batch))
         if answer[0] == "error":
             raise OSError(*answer[1:])
         failed: Failed = answer[1]
         self._place = answer[2]
         return failed
 
-    def _call(self, message: Any) -> Any:
-        try:
-            self._pipe.send_bytes(pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
-            if not self._pipe.poll(self._patience_s):
-                raise _Died(f"no answer in {self._patience_s:g} s")
-            return pickle.loads(self._pipe.recv_bytes())  # noqa: S301 - our own child
-        except (EOFError, OSError) as error:
-            raise _Died(type(error).__name__) from None
-
     def _start(self) -> None:
         """Raises OSError when there is no child that works."""
-        ours, theirs = Pipe()
-        with theirs:
-            self._pipe = ours
-            command = [sys.executable, "-P", "-m", "echo_ray.log.segment_child", str(theirs.fileno())]
-            paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
-            # A session of its own: Ctrl-C in a terminal is for the gateway, which closes its child in order.
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=(theirs.fileno(),),
-                env=os.environ | {"PYTHONPATH": paths},
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        try:
-            problem = self._call((self._target, self._prepare))
-        except _Died as death:
-            problem = str(death)
-        if problem is not None:
-            self._process.kill()
-            self._process.wait()
-            ours.close()
-            raise OSError(problem)
+        if self._spare is not None:
+            self._worker, self._spare = self._spare, None
+            with suppress(OSError):  # it has died, too
+                self._worker.open(self._target)
+                return
+        self._worker = Worker(self._prepare, self._patience_s)
+        self._worker.open(self._target)
 
-    def _replace(self, death: _Died) -> None:
+    def _replace(self, death: Died) -> None:
         log.warning("the process that writes %s is replaced: %s", self._target.folder, death)
-        self._process.kill()
-        self._process.wait()
-        self._pipe.close()
+        self._worker.kill()
         self.deaths += 1
         self._dead.setdefault(self._target.token, self._place)
         self._target = replace(self._target, token=new_token())

@@ -17,6 +17,7 @@ from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.control import Control
 from echo_ray.serve.engine import EngineSettings, application_name, deployment
+from echo_ray.serve.engines import Engines
 from echo_ray.serve.gateway import Gateway
 from echo_ray.serve.guard import Bounds, Guard, allowed_hosts
 from echo_ray.serve.lanes import Plan, lane
@@ -42,7 +43,7 @@ class Front:
             for version, folder in plan.models.items()
         ]
         self._settings = settings
-        lanes = {item.version: lane(item, handle(item.version)) for item in settings}
+        lanes = {item.version: lane(item, engines(item.version)) for item in settings}
         key = load_key(key_path(config.privacy.key_file, config.resolved_log_dir))
         preparing = Preparing(config.privacy, key)
         writer = SegmentWriter(
@@ -122,7 +123,7 @@ def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings], log
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=5,
     ).bind(config, plan, settings)
-    engines = [
+    behind = [
         serve.RunTarget(
             target=deployment(item),
             name=application_name(item.version),
@@ -131,11 +132,11 @@ def targets(config: ServeConfig, plan: Plan, settings: list[EngineSettings], log
         )
         for item in settings
     ]
-    return [*engines, serve.RunTarget(target=front, name=GATEWAY, route_prefix="/", logging_config=logs)]
+    return [*behind, serve.RunTarget(target=front, name=GATEWAY, route_prefix="/", logging_config=logs)]
 
 
-def start_engine(settings: EngineSettings) -> Any:
-    """Handle of a new version's engine, once it is healthy. Raises ServeError when it does not become so."""
+def start_engine(settings: EngineSettings) -> Engines:
+    """A new version's engines, once they are healthy. Raises ServeError when it does not become so."""
     from ray import serve
 
     try:
@@ -143,7 +144,7 @@ def start_engine(settings: EngineSettings) -> Any:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ServeError(f"the engine of {settings.version} could not be started: {reason[-300:]}") from error
-    return handle(settings.version)
+    return engines(settings.version)
 
 
 def stop_engine(version: str) -> None:
@@ -153,8 +154,8 @@ def stop_engine(version: str) -> None:
     serve.delete(application_name(version))
 
 
-def handle(version: str) -> Any:
-    """Handle of a version's engine."""
+def engines(version: str) -> Engines:
+    """The engines of a version, which Ray has been told to run."""
     from ray import serve
 
-    return serve.get_deployment_handle("engine", application_name(version))
+    return Engines(version, serve.get_deployment_handle("engine", application_name(version)))

@@ -84,6 +84,17 @@ class ServeConfig(Config):
     threads than free cores wait for each other at every token; raise it for large models only."""
     kv_cache_gb: float = Field(0.5, gt=0)
     """Key-value cache of each engine on a machine without a GPU (GiB)."""
+    speculative_tokens: int = Field(0, ge=0, le=32)
+    """Let the engine guess so many tokens ahead from what the prompt repeats, and check them at once (n-gram
+    speculation); 0 does not. It pays where reading the model takes longer than computing, on GPUs; on two
+    CPU cores it took twice the time (count)."""
+    replicas: int = Field(1, ge=1)
+    """Engines of each version (count). A session stays with one of them, for its prefix cache."""
+    max_replicas: int | None = Field(None, ge=1)
+    """Add engines of a version under load, up to this many; none keeps `replicas` (count)."""
+    prompts_per_replica: float = Field(16.0, gt=0)
+    """An engine is added when each has more prompts to answer than this for ten seconds, and taken away when
+    fewer would do for five minutes; without effect unless `max_replicas` is above `replicas` (count)."""
     spare_engines: int = Field(0, ge=0)
     """Room kept on the GPUs for versions that are added while the service runs (count)."""
     fast_ingress: bool = False
@@ -98,6 +109,11 @@ class ServeConfig(Config):
     """Sequences that one engine decodes together; more wait in its queue (count)."""
     start_timeout_s: float = Field(300.0, gt=0)
     """Give up when the service is not healthy after this time (seconds)."""
+
+    @property
+    def most_replicas(self) -> int:
+        """Engines that a version may have (count)."""
+        return max(self.replicas, self.max_replicas or 0)
 
     @property
     def resolved_log_dir(self) -> Path:

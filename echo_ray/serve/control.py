@@ -130,6 +130,7 @@ class Control:
         async with self._changing:
             if version in gateway.plan.versions.values() or version not in gateway.lanes:
                 return  # it came back, or another task has ended it
+            gateway.lanes[version].engine.close()
             gateway.lanes = {name: one for name, one in gateway.lanes.items() if name != version}
             await asyncio.to_thread(self._stop, version)
 

@@ -14,8 +14,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ray.exceptions import RayError
-
 from echo_ray.access.keys import KeyRing
 from echo_ray.access.limits import RateLimits
 from echo_ray.dialects.asked import Answered, Asked, Refusal, Usage
@@ -25,8 +23,7 @@ from echo_ray.schema import EventType
 from echo_ray.serve import policy, records
 from echo_ray.serve.cache import AnswerCache, Hit, Reply, question
 from echo_ray.serve.config import ServeConfig
-from echo_ray.serve.engine import Answer
-from echo_ray.serve.lanes import Lane, Plan
+from echo_ray.serve.lanes import Lane, Plan, Proposing
 from echo_ray.serve.metrics import Labels, ServeMetrics
 from echo_ray.serve.records import Entry, Preparing
 from echo_ray.serve.who import Identity
@@ -42,7 +39,7 @@ WRITTEN_S = 5.0
 GREEDY_BELOW = 1e-5
 """Sampling temperature from which on vLLM samples at all."""
 
-_REMEMBERED = 1 << 16
+_REMEMBERED = 1 << 14
 """Requests whose labels are kept for the events about them (count)."""
 
 
@@ -223,6 +220,7 @@ class Gateway:
         lost, failed = state.dropped + state.refused, state.failed
         self.metrics.logged(lost=lost - self._counted[0], failed=failed - self._counted[1])
         self._counted = lost, failed
+        self.metrics.engines({version: lane.engine.lines for version, lane in self.lanes.items()})
         return self.metrics.render()
 
     def close(self) -> None:
@@ -253,7 +251,7 @@ class Gateway:
         wanted = question(asked, version=lane.version, user=who.user, session=who.session, file=who.file)
 
         async def call() -> Reply[Told]:
-            told = await self._ask(lane, asked)
+            told = await self._ask(lane, asked, who.session)
             return Reply(told.texts[0], told)
 
         try:
@@ -271,26 +269,20 @@ class Gateway:
             told = told._replace(texts=(found.reply.text, *told.texts[1:]))
         return told, found.hit
 
-    async def _ask(self, lane: Lane, asked: Asked) -> Told:
+    async def _ask(self, lane: Lane, asked: Asked, session: str) -> Told:
         """One engine's answer, post-processed. Cancelling this cancels the engine's work. Raises Refused."""
         began = time.perf_counter()
         # The likeliest tokens are the same for every choice, and vLLM refuses to look for them again.
         greedy = asked.temperature is not None and asked.temperature < GREEDY_BELOW
-        call = lane.ask(lane.prompt(self.config, replace(asked, n=1) if greedy else asked))
+        prompt = lane.prompt(self.config, replace(asked, n=1) if greedy else asked)
         try:
             async with asyncio.timeout(self.config.deadline_s):
-                answer: Answer = await call
+                answer = await lane.engine.propose(prompt, session)
         except TimeoutError:
-            call.cancel()
             raise Refused(Refusal(504, f"no answer within {self.config.deadline_s:g} s", "timeout")) from None
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
-        except RayError as error:
-            log.exception("the engine of %s failed", lane.version)
-            reason = str(error).strip().rpartition("\n")[2]
-            told = f"the engine of {lane.version} failed: {reason[:300]}"
-            raise Refused(Refusal(503, told, "server_error")) from None
+        except ServeError as error:
+            log.error("%s", error)
+            raise Refused(Refusal(503, str(error), "server_error")) from None
         if answer.error is not None:
             kind = "invalid_request_error" if answer.status < 500 else "server_error"
             raise Refused(Refusal(answer.status, answer.error, kind))
@@ -322,11 +314,11 @@ async def _first(
         left.cancel()
 
 
-async def _healthy(engine: Any) -> bool:
+async def _healthy(engine: Proposing) -> bool:
     try:
         async with asyncio.timeout(5):
-            await engine.check_health.remote()
-    except (RayError, TimeoutError, ServeError):
+            await engine.check_health()
+    except (TimeoutError, ServeError):
         return False
     return True
 

@@ -6,13 +6,31 @@ A plan is replaced as a whole, so a request sees the old one or the new one and 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from echo_ray.dialects.asked import Asked
 from echo_ray.prompts import FastTokenizer, Template, template_for
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import ServeConfig
-from echo_ray.serve.engine import EngineSettings, Prompt
+from echo_ray.serve.engine import EngineSettings
+from echo_ray.serve.proposals import Answer, Prompt
+
+
+class Proposing(Protocol):
+    """The engines of one version, as the gateway asks them (`engines`)."""
+
+    @property
+    def lines(self) -> int:
+        """Engines that can be asked without Ray (count)."""
+
+    async def propose(self, prompt: Prompt, session: str) -> Answer:
+        """Complete a prompt of `session`; cancelling this ends the work. Raises ServeError."""
+
+    async def check_health(self) -> None:
+        """Raises ServeError when nobody would answer."""
+
+    def close(self) -> None:
+        """End the lines to the engines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +39,7 @@ class Lane:
 
     version: str
     model: Path
-    engine: Any
-    """Handle of the deployment that holds the version."""
+    engine: "Proposing"
     tokenizer: FastTokenizer
     template: Template
 
@@ -48,14 +65,11 @@ class Lane:
             stop=asked.stop,
             stop_ids=self.template.ends,
             seed=asked.seed,
+            log_probs=config.silence_below > 0,
         )
 
-    def ask(self, prompt: Prompt) -> Any:
-        """Start the engine on `prompt`; awaiting what is returned gives an `Answer`, `cancel` ends it."""
-        return self.engine.propose.remote(prompt)
 
-
-def lane(settings: EngineSettings, engine: Any) -> Lane:
+def lane(settings: EngineSettings, engine: Proposing) -> Lane:
     """Lane of one engine. Raises SchemaError for a tokenizer without known sentinels."""
     tokenizer = FastTokenizer(settings.model)
     return Lane(settings.version, settings.model, engine, tokenizer, template_for(tokenizer))

@@ -24,7 +24,7 @@ from echo_ray.privacy.notice import notice
 from echo_ray.privacy.pseudonyms import key_path, load_key
 from echo_ray.serve import recall
 from echo_ray.serve.config import ServeConfig
-from echo_ray.serve.engine import EngineSettings
+from echo_ray.serve.engine import ENGINE_SLOTS, EngineSettings
 from echo_ray.serve.lanes import Plan
 
 log = logging.getLogger(__name__)
@@ -171,6 +171,16 @@ def check_port(host: str, port: int) -> None:
             ) from None
 
 
+def check_room(config: ServeConfig, versions: int, cpu_slots: int) -> None:
+    """Raise ConfigError when a cluster that cannot grow has too few slots for the engines of `versions`."""
+    wanted = 1 + ENGINE_SLOTS * versions * config.replicas
+    if wanted > cpu_slots:
+        raise ConfigError(
+            f"serve.replicas={config.replicas} for {versions} model(s) wants {wanted} CPU slots, and the "
+            f"local cluster has {cpu_slots}: set cluster.logical_cpus={wanted}"
+        )
+
+
 def free_port(host: str) -> int:
     """A TCP port of `host` that is free now."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -211,7 +221,8 @@ def engine_settings(
     when there are fewer GPUs than engines, with `spare_engines` for versions that come later.
     """
     folders = {version: folder for folder, version in resolved.values()}
-    per_gpu = max(1, -(-(len(folders) + config.spare_engines) // gpus)) if gpus else 0
+    engines = len(folders) * config.most_replicas + config.spare_engines
+    per_gpu = max(1, -(-engines // gpus)) if gpus else 0
     return [
         EngineSettings(
             model=folder,
@@ -222,6 +233,10 @@ def engine_settings(
             kv_cache_bytes=int(config.kv_cache_gb * 2**30),
             gpu=1 / per_gpu if gpus else 0.0,
             gpu_memory_share=config.gpu_memory_share / per_gpu if gpus else 0.0,
+            speculative_tokens=config.speculative_tokens,
+            replicas=config.replicas,
+            max_replicas=config.most_replicas,
+            prompts_per_replica=config.prompts_per_replica,
         )
         for version, folder in folders.items()
     ]

@@ -8,9 +8,10 @@ Not covered: metrics of the engine (`vllm:*`), which vLLM exports itself; severa
 them up).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 OTHER = "other"
 MAX_VALUES = 32
@@ -65,6 +66,13 @@ class ServeMetrics:
         self._lost = self._counter("log_lost", "Records that did not reach the experience log", ())
         self._failed = self._counter("log_failed", "Writes to the experience log that failed", ())
         self._redacted = self._counter("log_redacted", "Records from which something secret was taken", ())
+
+        self._lines = Gauge(
+            "echo_engines",
+            "Engines of a version that the gateway has a line to",
+            ("model_version",),
+            registry=self.registry,
+        )
 
     def requested(self, labels: Labels) -> None:
         """A completion request was received."""
@@ -126,6 +134,12 @@ class ServeMetrics:
         self._lost.inc(lost)
         self._failed.inc(failed)
         self._redacted.inc(redacted)
+
+    def engines(self, lines: Mapping[str, int]) -> None:
+        """How many engines there are now, by version."""
+        self._lines.clear()
+        for version, count in lines.items():
+            self._lines.labels(self._first("model_version", version)).set(count)
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format (`prometheus_client.CONTENT_TYPE_LATEST`)."""

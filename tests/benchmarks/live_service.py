@@ -71,13 +71,16 @@ class Live:
             return []
 
     def find(self, role: str, wait_s: float = 60.0) -> psutil.Process:
-        """The process with a role; waits for one that is being replaced."""
+        """The process with a role, of writers the one that writes; waits for one that is being replaced."""
         deadline = time.monotonic() + wait_s
         while True:
+            found = []
             for process in self.family():
                 with contextlib.suppress(psutil.Error):
                     if ROLES[role] in " ".join(process.cmdline()) and is_alive(process):
-                        return process
+                        found.append(process)
+            if found:
+                return max(found, key=has_segment)
             if time.monotonic() > deadline:
                 raise LookupError(f"the service has no process {role}")
             time.sleep(0.05)
@@ -154,6 +157,13 @@ def listening(port: int) -> list[str]:
             with contextlib.suppress(psutil.Error):
                 found.append(" ".join(psutil.Process(connection.pid).cmdline()))
     return found
+
+
+def has_segment(process: psutil.Process) -> bool:
+    """Whether it has a part of the log open: of two writers one is a spare."""
+    with contextlib.suppress(psutil.Error):
+        return any("segment-" in file.path for file in process.open_files())
+    return False
 
 
 def is_alive(process: psutil.Process) -> bool:

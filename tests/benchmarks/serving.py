@@ -62,7 +62,7 @@ async def _measured(bare: str, ours: str) -> list[Figure]:
             prefix, suffix = documents[number]
             tokens = template.render(tokenizer, prefix, suffix, config.context_tokens, config.suffix_share)
             body = {"model": "bare", "prompt": tokens, "max_tokens": MAX_TOKENS, "temperature": 0}
-            return await post(bare, body | {"stop_token_ids": list(template.ends), "logprobs": 0})
+            return await post(bare, body | {"stop_token_ids": list(template.ends)})
 
         async def ask_ours(number: int) -> dict[str, Any]:
             prefix, suffix = documents[number]
@@ -167,7 +167,7 @@ def _bare() -> Iterator[str]:
     port = free_port("127.0.0.1")
     config = ServeConfig()
     command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(models.BASE)),
+        *(sys.executable, "-m", "tests.benchmarks.bare_server", "--model", str(models.BASE)),
         *("--served-model-name", "bare", "--port", str(port), "--dtype", "bfloat16", "--enforce-eager"),
         *("--max-model-len", str(config.context_tokens + config.max_tokens)),
         *("--max-num-seqs", str(config.max_concurrent), "--block-size", str(BLOCK_TOKENS)),
