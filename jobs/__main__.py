@@ -146,8 +146,8 @@ VERBS = {
     ),
     "experiment": Verb(
         "jobs.experiment:experiment",
-        ("experiment", "simulate", "serve", "cluster"),
-        "the same developers with two models, and the difference",
+        ("experiment", "simulate", "serve", "import", "cluster"),
+        "two models on the same simulated developers, or two arms of a served log, and the difference",
     ),
     "calibrate": Verb(
         "jobs.calibrate:calibrate",

@@ -1,5 +1,7 @@
 """The twin experiment: every developer works once with either model, under the same draws.
 
+With `experiment.log` nobody is simulated: `jobs.experiment_log` compares the arms of a served A/B.
+
 Users and files are held out: nobody in the experiment gave experience, and no file in it was worked on.
 Both arms run at the same time against one service with two engines, forced by header, so that a user's
 twin differs in the model alone.
@@ -17,6 +19,7 @@ from echo_ray.data import MANIFEST, Manifest, claim, read_manifest, settings, wr
 from echo_ray.errors import ConfigError
 from echo_ray.serve.config import Arm
 from jobs import gather, report, service_log
+from jobs.experiment_log import served
 from jobs.settings import RunConfig
 from jobs.simulate import Answering, answers, check, collect, measures, plain, who_answers, work
 from simulator.fleet import ledger
@@ -27,12 +30,22 @@ ARMS = ("base", "echo")
 
 
 def experiment(config: RunConfig, command: str) -> None:
-    """Verb `experiment`: two model folders in, a report out."""
+    """Verb `experiment`: two model folders or the log of a served A/B in, a report out."""
+    if config.experiment.log is not None and config.experiment.echo is not None:
+        raise ConfigError(
+            "experiment.log compares the arms of a log and experiment.echo simulates developers: give one"
+        )
+    if config.experiment.log is not None:
+        served(config, command)
+        return
     output = config.experiment.output
     if output is None:
         raise ConfigError("experiment.output is not set: add experiment.output=FOLDER")
     if config.experiment.echo is None:
-        raise ConfigError("experiment.echo is not set: add experiment.echo=MODEL_FOLDER")
+        raise ConfigError(
+            "experiment.echo is not set: add experiment.echo=MODEL_FOLDER to simulate developers, or "
+            "experiment.log=FOLDER for the log of a served A/B"
+        )
     models.check(config.experiment.base or models.BASE, "experiment.base")
     models.check(config.experiment.echo, "experiment.echo")
     check(config, ("heldout",))

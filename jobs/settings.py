@@ -22,6 +22,7 @@ from echo_ray.stages.verify import VerifyConfig
 from echo_ray.train.config import TrainConfig
 from jobs.arms_config import ArmsConfig, DoctorConfig
 from jobs.evaluate_config import EvaluateConfig
+from jobs.experiment_config import ExperimentConfig
 from jobs.keys_config import KeysConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
 from jobs.models_config import ModelsConfig
@@ -54,21 +55,6 @@ class SimulateSection(SimulateConfig):
     workers: int | None = Field(None, ge=1)
     """Processes that simulate (count). Absent: one per core that the service leaves, at least one. Results do
     not depend on it."""
-
-
-class ExperimentConfig(Config):
-    """Settings of `experiment`: the same developers with two models (twins)."""
-
-    output: Path | None = None
-    """Folder for tallies, truth, logs and the report."""
-    base: Path | None = None
-    """Model folder of the arm `base`; the bundled base when absent."""
-    echo: Path | None = None
-    """Model folder of the arm `echo`."""
-    users: int = Field(48, ge=2)
-    """Developers; each works once with either model, on files that no model has learned from (count)."""
-    resamples: int = Field(10_000, ge=100)
-    """Bootstrap resamples and sign flips (count)."""
 
 
 class CompareConfig(Config):

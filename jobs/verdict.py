@@ -1,13 +1,6 @@
 """One plain sentence about an experiment, generated from its numbers, and what may lie behind it.
 
-Our choice of rule (a claim must survive every method that was run, and AR alone is gameable):
-
-- a change counts only if the delta interval, the bootstrap interval and, for twins, the sign-flip test
-  all exclude zero in the same direction;
-- *improved*: AR rose, and GR's interval rules out a loss of more than one point;
-- *mixed*: AR and GR moved apart, or AR rose and a loss of GR is not ruled out;
-- *worse*: AR fell and GR did not rise, or AR did not move and GR fell;
-- *no_change*: everything else; *too_few_data*: too few users or exposures to run the rule at all.
+The rule is `echo_ray.experiment.decision`; here it gets words.
 
 Reasons are facts read off the same report, never guesses at causes. Not covered: time saved, drift over
 days, differences between languages.
@@ -16,14 +9,9 @@ days, differences between languages.
 from collections.abc import Mapping
 from typing import Any
 
+from echo_ray.experiment.decision import MIN_SHOWN, MIN_USERS, decide, direction
 from jobs.charts import count, decimal, percent, points
 
-MIN_USERS = 6
-"""With fewer twins no sign-flip p-value can reach 0.05: the smallest is 2 / 2^5 = 0.0625."""
-MIN_SHOWN = 100
-"""Shown proposals per arm; below, acceptances are too few for a t interval (our choice)."""
-GR_MARGIN = 0.01
-"""Largest loss of GR that an improvement of AR may hide (one point)."""
 PAPER_SAMPLES = 30_000
 """Smallest training set of the paper's scaling study (5.5)."""
 
@@ -33,33 +21,8 @@ Report = Mapping[str, Any]
 
 
 def outcome(report: Report) -> str:
-    """`improved`, `mixed`, `no_change`, `worse` or `too_few_data` (module docstring)."""
-    arms = report["arms"].values()
-    if any(arm["users"] < MIN_USERS or arm["shown"] < MIN_SHOWN for arm in arms):
-        return "too_few_data"
-    acceptance, generation = (report["difference"][k] for k in ("acceptance_rate", "generation_rate"))
-    ar, gr = direction(acceptance), direction(generation)
-    if ar > 0:
-        low = generation["ci95"][0]
-        if low is None:
-            # Arms that wrote exactly alike have no interval, and no loss either.
-            return "improved" if generation["estimate"] == 0 else "mixed"
-        return "improved" if low > -GR_MARGIN else "mixed"
-    if ar < 0:
-        return "mixed" if gr > 0 else "worse"
-    return "worse" if gr < 0 else "no_change"
-
-
-def direction(difference: Report) -> int:
-    """+1 or -1 when every method that was run says so, else 0."""
-    low, high = difference["ci95"]
-    boot_low, boot_high = difference["bootstrap_ci95"]
-    if low is None or boot_low is None:
-        return 0
-    swapped = difference["permutation_p"]
-    if swapped is not None and swapped > 0.05:
-        return 0
-    return int(low > 0 and boot_low > 0) - int(high < 0 and boot_high < 0)
+    """`improved`, `mixed`, `no_change`, `worse` or `too_few_data` (`echo_ray.experiment.decision`)."""
+    return decide(list(report["arms"].values()), report["difference"]).outcome.value
 
 
 def sentence(report: Report) -> str:
@@ -75,9 +38,9 @@ def sentence(report: Report) -> str:
     acceptance, generation = (report["difference"][k] for k in ("acceptance_rate", "generation_rate"))
     ar = (
         f"simulated acceptance rate went from {percent(base['acceptance_rate'])} to "
-        f"{percent(echo['acceptance_rate'])}, {_change(acceptance)}"
+        f"{percent(echo['acceptance_rate'])}, {change(acceptance)}"
     )
-    gr = f"generation rate moved by {_change(generation)}"
+    gr = f"generation rate moved by {change(generation)}"
     who = (
         f"over {count(echo['users'])} simulated users who each worked with both models"
         if report["design"]["twins"]
@@ -90,14 +53,14 @@ def sentence(report: Report) -> str:
         case "worse" if direction(acceptance) < 0:
             return f"Worse: {ar}, and {gr}, {who}."
         case "worse":
-            return f"Worse: {ar}{_doubt(acceptance)}, but {gr}, {who}."
+            return f"Worse: {ar}{doubt(acceptance)}, but {gr}, {who}."
         case "mixed" if direction(acceptance) < 0:
             return f"Mixed, not an improvement: {ar}, although {gr}, {who}."
         case "mixed":
             loss = "" if sign < 0 else ", so a loss of more than one point is not ruled out"
             return f"Mixed, not an improvement: {ar}, but {gr}{loss}, {who}."
     tail = f", although {gr}" if sign > 0 else f", and {gr}"
-    return f"No detectable change: {ar}{_doubt(acceptance)}{tail}, {who}."
+    return f"No detectable change: {ar}{doubt(acceptance)}{tail}, {who}."
 
 
 def reasons(report: Report) -> list[str]:
@@ -123,7 +86,7 @@ def reasons(report: Report) -> list[str]:
         ("mean_shown_chars", "Mean length of a shown proposal"),
         ("retained_chars_per_minute", "Retained characters per active minute"),
     ):
-        found += _moved(label, base[key], echo[key], key)
+        found += moved(label, base[key], echo[key], key)
     samples = [stage["rows"] for stage in report["funnel"] if stage["unit"] != "tokens"]
     if samples and samples[-1] < PAPER_SAMPLES:
         found.append(
@@ -158,7 +121,8 @@ def _loss_reasons(curve: list[Report]) -> list[str]:
     return []
 
 
-def _moved(label: str, before: float | None, after: float | None, key: str) -> list[str]:
+def moved(label: str, before: float | None, after: float | None, key: str) -> list[str]:
+    """A sentence about a rate that changed by a tenth or more."""
     if not before or after is None or abs(after / before - 1) < _RELATIVE:
         return []
     style = percent if key == "shown_rate" else decimal
@@ -166,7 +130,7 @@ def _moved(label: str, before: float | None, after: float | None, key: str) -> l
     return [f"{label} {word} by {abs(after / before - 1):.0%}, from {style(before)} to {style(after)}."]
 
 
-def _change(difference: Report) -> str:
+def change(difference: Report) -> str:
     """`+3.7 points (95% interval +1.2 to +6.1)`."""
     estimate, (low, high) = difference["estimate"], difference["ci95"]
     if estimate is None:
@@ -176,7 +140,7 @@ def _change(difference: Report) -> str:
     return f"{points(estimate)} (95% interval {points(low, unit=False)} to {points(high, unit=False)})"
 
 
-def _doubt(difference: Report) -> str:
+def doubt(difference: Report) -> str:
     """Why a change of AR does not count as one."""
     low, high = difference["ci95"]
     if low is None:

@@ -134,14 +134,33 @@ def length_matched(
         users = (both, both) if paired else (own[0], own[1])
     if paired and list(users[0]) != list(users[1]):
         raise SchemaError("twins need the same users in both arms, in the same order")
-    y_c, n_c = _table(control, users[0], edges)
-    y_t, n_t = _table(treatment, users[1], edges)
-    shown = np.array([n_c.sum(axis=1), n_t.sum(axis=1)])  # (arm, bin)
     if not (len(control.users) and len(treatment.users)):
         return Matched(None, reason="an arm has shown no proposal")
+    every = tuple(np.array([[arm.accepted.sum()], [float(len(arm.users))]]) for arm in (control, treatment))
+    tables = (_table(control, users[0], edges), _table(treatment, users[1], edges))
+    return matched(tables[0], tables[1], (every[0], every[1]), paired=paired, edges=edges)
+
+
+def matched(
+    control: tuple[Array, Array],
+    treatment: tuple[Array, Array],
+    every: tuple[Array, Array],
+    *,
+    paired: bool,
+    edges: Sequence[float] = EDGES,
+) -> Matched:
+    """`length_matched` from counts: (accepted, shown) of an arm, each (bins, users), twins in one order.
+
+    `every`: (2, any) accepted and shown of control and treatment over all proposals, also those in no bin.
+    """
+    (y_c, n_c), (y_t, n_t) = control, treatment
+    (took_c, all_c), (took_t, all_t) = (arm.sum(axis=1).tolist() for arm in every)
+    if not (all_c and all_t):
+        return Matched(None, reason="an arm has shown no proposal")
+    shown = np.array([n_c.sum(axis=1), n_t.sum(axis=1)])  # (arm, bin)
     common = (shown >= LEAST_SHOWN).all(axis=0)
     weights = np.where(common, shown.sum(axis=0), 0.0)
-    plain = float(treatment.accepted.mean() - control.accepted.mean())
+    plain = took_t / all_t - took_c / all_c
     if not common.any():
         empty = _bins(edges, (y_c, y_t), shown, weights)
         return Matched(None, plain=plain, bins=empty, reason="no length bin is common to both arms")
@@ -152,7 +171,7 @@ def length_matched(
         found.append((float(weights[common] @ rates), weights[common] @ shares))
     (rate_c, z_c), (rate_t, z_t) = found
     bins = _bins(edges, (y_c, y_t), shown, weights)
-    covered = shown[:, common].sum(axis=1) / (len(control.users), len(treatment.users))
+    covered = shown[:, common].sum(axis=1) / (all_c, all_t)
     gap = rate_t - rate_c
     if min(z_c.size, z_t.size) < 2:
         found_gap = judged(gap, float("nan"), 0.0)

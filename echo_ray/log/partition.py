@@ -17,7 +17,7 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,8 +85,26 @@ def is_partitioned(folder: Path) -> bool:
     return manifest is not None and manifest.stage == STAGE
 
 
-def partition(config: ImportConfig, source: Path, output: Path, key: str = "import.input") -> Manifest:
-    """Shuffle the log under `source` into `output`. Needs a running Ray.
+Mapper = Callable[[Callable[..., dict[str, Any]], Iterable[Unit], dict[str, Any]], Iterator[dict[str, Any]]]
+"""Calls a function for every unit: `data.map_units` on the cluster, `one_by_one` here."""
+
+
+def one_by_one(
+    function: Callable[..., dict[str, Any]], units: Iterable[Unit], job: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """What `map_units` does, in this process: for logs that are read sooner than Ray has started."""
+    for unit in units:
+        yield function(unit, job)
+
+
+def partition(
+    config: ImportConfig,
+    source: Path,
+    output: Path,
+    key: str = "import.input",
+    mapper: Mapper | None = None,
+) -> Manifest:
+    """Shuffle the log under `source` into `output`. Needs a running Ray, unless `mapper` is `one_by_one`.
 
     Raises ConfigError when there is no log (naming the setting `key`), SchemaError when no line of it is
     a request; nothing is left behind then. `source` may be the log of a running service.
@@ -94,10 +112,10 @@ def partition(config: ImportConfig, source: Path, output: Path, key: str = "impo
     if not source.exists():
         reader.files(source, key, config.format)  # says so
     with reading(source):
-        return _partition(config, source, output, key)
+        return _partition(config, source, output, key, mapper or map_units)
 
 
-def _partition(config: ImportConfig, source: Path, output: Path, key: str) -> Manifest:
+def _partition(config: ImportConfig, source: Path, output: Path, key: str, mapper: Mapper) -> Manifest:
     paths = reader.files(source, key, config.format)
     before = input_fingerprint(source)
     mark = fingerprint({"stage": STAGE, "config": settings(config), "input": before})
@@ -115,7 +133,7 @@ def _partition(config: ImportConfig, source: Path, output: Path, key: str) -> Ma
     totals = Totals()
     try:
         with bar("log: read", len(units), "files") as shown:
-            for result in map_units(scatter, units, job):
+            for result in mapper(scatter, units, job):
                 totals.add_read(result)
                 shown.set_postfix_str(f"{totals.read.total():,} rows", refresh=False)
                 shown.update(1)
@@ -126,7 +144,7 @@ def _partition(config: ImportConfig, source: Path, output: Path, key: str) -> Ma
         _empty(output)
         names = [Unit(f"part-{number:04d}", ()) for number in range(count)]
         with bar("log: sort", len(names), "shards") as shown:
-            for result in map_units(gather, names, job | {"output": str(output)}):
+            for result in mapper(gather, names, job | {"output": str(output)}):
                 totals.add_kept(result)
                 shown.update(1)
         totals.check()
@@ -144,7 +162,7 @@ def _partition(config: ImportConfig, source: Path, output: Path, key: str) -> Ma
         rows_out=totals.kept["request"],
         drops={},
         seconds=round(time.monotonic() - began, 3),
-        engine=engine(),
+        engine="one process" if mapper is one_by_one else engine(),
         notes=totals.notes() | {"partitions": count},
     )
     write_manifest(output, manifest)
@@ -223,13 +241,18 @@ def gather(unit: Unit, job: dict[str, Any]) -> dict[str, Any]:
     return {"kept": kept, "merged": merged, "repeats": counts["repeats"]}
 
 
+def home(name: str, count: int) -> int:
+    """Number of the partition of a session (its requests) or a user (their events)."""
+    return digest("partition", name) % count
+
+
 def _split(table: pa.Table, key: str, count: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each partition, by time of their sessions: alike rows together pack well."""
     if not table.num_rows:
         return
     table = table.combine_chunks()
     names = table[key].combine_chunks().dictionary_encode()
-    homes = np.array([digest("partition", name) % count for name in names.dictionary.to_pylist()], np.int64)
+    homes = np.array([home(name, count) for name in names.dictionary.to_pylist()], np.int64)
     codes = names.indices.to_numpy()
     order = np.lexsort((table["ts_ms"].to_numpy(), codes, homes[codes]))
     places = homes[codes][order]

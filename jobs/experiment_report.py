@@ -1,0 +1,186 @@
+"""What `report.json` of a served A/B holds: the analysis, and what a sceptic asks for beside it.
+
+`Analysis.plain()` is the trunk (`arms`, `difference`, `srm`, `gates`, `flags`, ...); added are the decision,
+AR at equal lengths, languages, latency, the two witnesses' agreement, the accounts of every row and event.
+Pure: counts in, a JSON value out. Words are `experiment_words`, drawing is `experiment_page`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from echo_ray.errors import SchemaError
+from echo_ray.experiment.analyse import AnalysisConfig, analyse
+from echo_ray.experiment.arm_facts import ArmFacts, quantile_ms
+from echo_ray.experiment.decision import GUARDRAILS, decide
+from echo_ray.experiment.estimates import plain
+from echo_ray.experiment.groups import analyse_groups
+from echo_ray.experiment.inputs import METRICS, Arm, Metric
+from echo_ray.experiment.proposals import EDGES, matched
+from echo_ray.experiment.tally import GROUPED, LENGTHS, Tallies
+from jobs import experiment_words
+from jobs.experiment_config import ExperimentConfig
+from simulator.judge.scores import Agreement, share
+
+VERSION = "1"
+SERVED = (
+    Metric("acceptance_rate_with_partial", ("accepted", "partial"), ("shown",), 1, share=True),
+    Metric("retained_share", ("retained_chars",), ("retainable_chars",), 1, share=True),
+    Metric("silence_rate", ("silent",), ("delivered",), share=True),
+    Metric("abandoned_rate", ("cancelled",), ("requests",), -1, share=True),
+    Metric("sentinel_leak_rate", ("leaks",), ("answered",), -1, share=True),
+)
+"""Metrics of a served log beside those of every experiment."""
+MOST_LANGUAGES = 12
+"""Languages with a row of their own, the most shown ones; the others are put together."""
+OTHERS = "other languages"
+ROLES = ("control", "treatment")
+_CROSSED = 0.05  # share of an arm's users in both arms from which the arms are not independent
+
+
+def build(counts: Tallies, config: ExperimentConfig) -> dict[str, Any]:
+    """Value of `report.json`, but for its provenance. Raises SchemaError when the arms share their users."""
+    assert config.control is not None
+    assert config.treatment is not None
+    names = (config.control, config.treatment)
+    _independent(counts, names, config.twins)
+    arms = [_arm(counts, name, config.start_ms is not None) for name in names]
+    settings = AnalysisConfig(
+        twins=config.twins, seed=config.seed, resamples=config.resamples, weights=config.weights
+    )
+    analysis = analyse(arms[0], arms[1], settings, (*METRICS, *SERVED))
+    value: dict[str, Any] = {"version": VERSION, "design": "log", **analysis.plain()}
+    for role, name in zip(ROLES, names, strict=True):
+        value["arms"][role] |= _about(counts.arms[name])
+    decision = decide(
+        [value["arms"][role] for role in ROLES],
+        value["difference"],
+        mismatch=value["srm"]["mismatch"],
+        guardrails=GUARDRAILS,
+    )
+    value["decision"] = plain(decision)
+    value["guardrails"] = {g.metric: {"margin": g.margin, "better": g.better} for g in GUARDRAILS}
+    value["length_matched"] = plain(_at_equal_lengths(arms, config.twins))
+    value["languages"] = _languages(counts, names, settings)
+    value["acceptance"] = {"mode": config.acceptance.value, **_agreement(counts, names)}
+    value["accounts"] = {
+        "requests": dict(sorted(counts.rows.items(), key=_by_size)),
+        "events": dict(sorted(counts.events.items(), key=_by_size)),
+    }
+    value["verdict"] = experiment_words.sentence(value)
+    value["reasons"] = experiment_words.reasons(value)
+    value["caveats"] = experiment_words.caveats(value)
+    return value
+
+
+def _independent(counts: Tallies, names: tuple[str, str], twins: bool) -> None:
+    users = [{user for arm, user in counts.users if arm == name} for name in names]
+    both = len(users[0] & users[1])
+    if not twins and both > _CROSSED * min(map(len, users)):
+        raise SchemaError(
+            f"{both:,} of {len(users[0] | users[1]):,} users met both arms (was the plan changed?), so the "
+            "arms are not independent: set experiment.start_ms and experiment.end_ms to a span of one plan, "
+            "or experiment.twins=true if every user was to work in both"
+        )
+
+
+def _arm(counts: Tallies, name: str, before: bool) -> Arm:
+    own = {user: row for (arm, user), row in counts.users.items() if arm == name}
+    earlier = [{"user": user, **counts.before[user]} for user in own if user in counts.before]
+    found = Arm.of(name, [{"user": user, **row} for user, row in own.items()])
+    if not (before and earlier):
+        return found
+    return Arm.of(name, [{"user": user, **row} for user, row in own.items()], before=earlier)
+
+
+def _about(facts: ArmFacts) -> dict[str, Any]:
+    return {
+        "models": dict(facts.models.most_common()),
+        "clients": dict(facts.clients.most_common()),
+        "users_by_witness": dict(facts.witness),
+        "latency_p50_ms": quantile_ms(facts.latency, 0.5),
+        "latency_p95_ms": quantile_ms(facts.latency, 0.95),
+        "first_ms": facts.first_ms,
+        "last_ms": facts.last_ms,
+    }
+
+
+def _at_equal_lengths(arms: list[Arm], twins: bool) -> Any:
+    order = sorted({*arms[0].users, *arms[1].users}) if twins else None
+    tables, every = [], []
+    for arm in arms:
+        place = {user: number for number, user in enumerate(order or arm.users)}
+        rows = np.array([place[user] for user in arm.users], dtype=np.int64)
+        pair = []
+        for what in ("accepted", "shown"):
+            table = np.zeros((len(EDGES), len(place)))
+            table[:, rows] = np.vstack([arm.counts[f"{what}_from_{low}"] for low in LENGTHS])
+            pair.append(table)
+        tables.append((pair[0], pair[1]))
+        every.append(np.vstack([arm.counts["accepted"], arm.counts["shown"]]))
+    return matched(tables[0], tables[1], (every[0], every[1]), paired=twins)
+
+
+def _languages(counts: Tallies, names: tuple[str, str], settings: AnalysisConfig) -> dict[str, Any]:
+    shown: dict[str, float] = defaultdict(float)
+    for (_, language, _), row in counts.languages.items():
+        shown[language] += row["shown"]
+    first = sorted(shown, key=lambda name: (-shown[name], name))[:MOST_LANGUAGES]
+    rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for (arm, language, user), row in counts.languages.items():
+        group = language if language in first else OTHERS
+        rows.setdefault(group, {name: [] for name in names})[arm].append({"user": user, **row})
+    whole = {group: by_arm for group, by_arm in rows.items() if all(by_arm.values())}
+    groups = {g: (Arm.of(names[0], a[names[0]]), Arm.of(names[1], a[names[1]])) for g, a in whole.items()}
+    found = plain(analyse_groups(groups, settings)) if groups else {}
+    order = [name for name in (*first, OTHERS) if name in groups]
+    table = {
+        name: {
+            "users": [len(arm.users) for arm in groups[name]],
+            **{what: [float(arm.counts[what].sum()) for arm in groups[name]] for what in GROUPED},
+            **{metric: found[metric][name] for metric in found if name in found[metric]},
+        }
+        for name in order
+    }
+    alone = {name: _users_alone(by_arm) for name, by_arm in rows.items() if name not in groups}
+    return {"groups": table, "one_arm_only": dict(sorted(alone.items()))}
+
+
+def _users_alone(by_arm: Mapping[str, list[Any]]) -> dict[str, int]:
+    return {arm: len(rows) for arm, rows in by_arm.items()}
+
+
+def _agreement(counts: Tallies, names: tuple[str, str]) -> dict[str, Any]:
+    """Events against stream over delivered proposals with text of users who report events."""
+    facts = [counts.arms[name].agreement for name in names]
+    found = {role: _witnesses([own]) for role, own in zip(ROLES, facts, strict=True)}
+    return {"agreement": {"both_arms": _witnesses(facts), **found}}
+
+
+def _witnesses(facts: Iterable[Mapping[str, int]]) -> dict[str, Any] | None:
+    """Counts, Cohen's kappa, and AR by each witness; None where nobody reports."""
+    total: dict[str, int] = defaultdict(int)
+    for own in facts:
+        for name, number in own.items():
+            total[name] += number
+    agreement = Agreement(total["both"], total["only_stream"], total["only_events"], total["neither"])
+    if not agreement.total:
+        return None
+    return {
+        "proposals": agreement.total,
+        "both": agreement.both,
+        "only_events": agreement.only_reported,
+        "only_stream": agreement.only_inferred,
+        "neither": agreement.neither,
+        "kappa": agreement.figures()["kappa"],
+        "acceptance_rate_events": share(total["accepted_events"], total["shown_events"]),
+        "acceptance_rate_stream": share(total["accepted_stream"], total["shown_stream"]),
+        "shown_events": total["shown_events"],
+        "shown_stream": total["shown_stream"],
+    }
+
+
+def _by_size(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
