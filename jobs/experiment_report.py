@@ -61,6 +61,9 @@ def build(counts: Tallies, config: ExperimentConfig) -> dict[str, Any]:
         guardrails=GUARDRAILS,
     )
     value["decision"] = plain(decision)
+    if value["srm"]["mismatch"]:
+        # Arms that are not comparable claim nothing, whatever the tests say.
+        value["gates"] = [gate | {"tested": False, "passed": False} for gate in value["gates"]]
     value["guardrails"] = {g.metric: {"margin": g.margin, "better": g.better} for g in GUARDRAILS}
     value["length_matched"] = plain(_at_equal_lengths(arms, config.twins))
     value["languages"] = _languages(counts, names, settings)

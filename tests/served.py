@@ -122,8 +122,6 @@ def _work(
             text += proposal
             truth["accepted"] += 1
             truth["accepted_chars"] += len(proposal)
-            ask(None, delivered=False)
-            now += 500
         else:
             tell(name, "dismissed", visible_ms=LOOK_MS - 100)
         key("\n")
