@@ -56,6 +56,7 @@ def render(value: Value) -> str:
         treatment=value["arms"]["treatment"],
         headline=words.HEADLINES[value["decision"]["outcome"]],
         badge=BADGES[value["decision"]["outcome"]],
+        said=words.told(value),
         period=words.period(value),
         intervals=charts.intervals({name: found[name] for name in _HEADLINES}),
         rows=[row(name, found[name]) for name in words.METRICS if name in found],

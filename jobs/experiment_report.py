@@ -14,7 +14,7 @@ import numpy as np
 from echo_ray.errors import SchemaError
 from echo_ray.experiment.analyse import AnalysisConfig, analyse
 from echo_ray.experiment.arm_facts import ArmFacts, quantile_ms
-from echo_ray.experiment.decision import GUARDRAILS, decide
+from echo_ray.experiment.decision import GUARDRAILS, NOT_CONCURRENT, SAMPLE_RATIO, decide
 from echo_ray.experiment.estimates import plain
 from echo_ray.experiment.groups import analyse_groups
 from echo_ray.experiment.inputs import METRICS, Arm, Metric
@@ -54,14 +54,17 @@ def build(counts: Tallies, config: ExperimentConfig) -> dict[str, Any]:
     value: dict[str, Any] = {"version": VERSION, "design": "log", **analysis.plain()}
     for role, name in zip(ROLES, names, strict=True):
         value["arms"][role] |= _about(counts.arms[name])
+    value["concurrent"] = _concurrent(counts, names)
+    invalid = [SAMPLE_RATIO] if value["srm"]["mismatch"] else []
+    invalid += [NOT_CONCURRENT] if value["concurrent"]["share"] == 0 else []
     decision = decide(
         [value["arms"][role] for role in ROLES],
         value["difference"],
-        mismatch=value["srm"]["mismatch"],
+        invalid=invalid,
         guardrails=GUARDRAILS,
     )
     value["decision"] = plain(decision)
-    if value["srm"]["mismatch"]:
+    if invalid:
         # Arms that are not comparable claim nothing, whatever the tests say.
         value["gates"] = [gate | {"tested": False, "passed": False} for gate in value["gates"]]
     value["guardrails"] = {g.metric: {"margin": g.margin, "better": g.better} for g in GUARDRAILS}
@@ -81,12 +84,30 @@ def build(counts: Tallies, config: ExperimentConfig) -> dict[str, Any]:
 def _independent(counts: Tallies, names: tuple[str, str], twins: bool) -> None:
     users = [{user for arm, user in counts.users if arm == name} for name in names]
     both = len(users[0] & users[1])
+    if twins and len(users[0] ^ users[1]):
+        raise SchemaError(
+            f"experiment.twins=true, but only {both:,} of {len(users[0] | users[1]):,} users met both arms: "
+            "set experiment.twins=false if users were assigned to an arm"
+        )
     if not twins and both > _CROSSED * min(map(len, users)):
         raise SchemaError(
             f"{both:,} of {len(users[0] | users[1]):,} users met both arms (was the plan changed?), so the "
             "arms are not independent: set experiment.start_ms and experiment.end_ms to a span of one plan, "
             "or experiment.twins=true if every user was to work in both"
         )
+
+
+def _concurrent(counts: Tallies, names: tuple[str, str]) -> dict[str, Any]:
+    """Share of the time from the first to the last request in which both arms were served; None: unknown."""
+    facts = [counts.arms[name] for name in names]
+    firsts = [one.first_ms for one in facts if one.first_ms is not None]
+    lasts = [one.last_ms for one in facts if one.last_ms is not None]
+    if len(firsts) < len(names):
+        return {"share": None, "start_ms": None, "end_ms": None}
+    whole = max(lasts) - min(firsts)
+    start, end = max(firsts), min(lasts)
+    share = max(0, end - start) / whole if whole else 1.0
+    return {"share": share, "start_ms": start, "end_ms": end + 1}
 
 
 def _arm(counts: Tallies, name: str, before: bool) -> Arm:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from echo_ray.experiment.decision import MIN_SHOWN, MIN_USERS, direction
+from echo_ray.experiment.decision import MIN_SHOWN, MIN_USERS, NOT_CONCURRENT, SAMPLE_RATIO, direction
 from jobs.charts import NONE, count, decimal, percent, points, signed
 from jobs.verdict import change, doubt, moved
 
@@ -40,7 +40,14 @@ METRICS = {
     "sentinel_leak_rate": ("Sentinel leaks", "of answers with text", "share"),
 }
 """Metric: name, what it is in a few words, and how it is written."""
+_TOGETHER = 0.8  # share of the time with both arms below which the span is called into question
 _AGREEMENT = 0.8  # Cohen's kappa below which the two witnesses are called into question
+
+
+def name_in(arm: Value) -> str:
+    """The arm's name for one line of text: a log may hold any, control characters too."""
+    name = " ".join("".join(c if c.isprintable() else " " for c in arm["name"]).split())
+    return name[:60] or "(no name)"
 
 
 def name_of(metric: str) -> str:
@@ -76,40 +83,51 @@ def spread(metric: str, ends: list[float | None]) -> str:
 
 def sentence(value: Value) -> str:
     """The verdict: outcome, AR and GR with their intervals, over how many users."""
+    treatment = name_in(value["arms"]["treatment"])
+    head = {
+        "improved": f"Ship {treatment}",
+        "mixed": f"Mixed, do not ship {treatment}",
+        "worse": f"Worse, do not ship {treatment}",
+        "no_change": "No detectable change",
+        "too_few_data": "Too few data to tell",
+        "no_claim": "No claim",
+    }
+    return f"{head[value['decision']['outcome']]}: {told(value)}"
+
+
+def told(value: Value) -> str:
+    """The verdict without its outcome."""
     control, treatment = value["arms"]["control"], value["arms"]["treatment"]
-    found = value["decision"]["outcome"]
+    names = f"{name_in(control)} and {name_in(treatment)}"
     users = f"{count(control['users'])} and {count(treatment['users'])} users"
-    if found == "no_claim":
+    found, invalid = value["decision"]["outcome"], value["decision"]["invalid"]
+    if SAMPLE_RATIO in invalid:
         expected = [count(value["srm"]["expected"][arm["name"]]) for arm in (control, treatment)]
         return (
-            f"No claim: {users} are in the arms where {expected[0]} and {expected[1]} were expected "
+            f"{users} are in the arms where {expected[0]} and {expected[1]} were expected "
             f"(p = {value['srm']['p_value']:.1g}), so something loses users of one arm, and no difference "
             "can be believed before that is found."
         )
-    if found == "too_few_data":
+    if NOT_CONCURRENT in invalid:
         return (
-            f"Too few data to tell: {users} in {control['name']} and {treatment['name']}, "
-            f"{count(control['shown'])} and {count(treatment['shown'])} proposals shown; a verdict needs at "
-            f"least {MIN_USERS} users and {MIN_SHOWN} shown proposals in each arm."
+            f"{names} were not served at the same time, so the model cannot be told from whatever else "
+            f"changed in between, over {users}."
         )
+    if found == "too_few_data":
+        shown = f"{count(control['shown'])} and {count(treatment['shown'])} proposals shown"
+        least = f"{MIN_USERS} users and {MIN_SHOWN} shown proposals in each arm"
+        return f"{users} in {names}, {shown}; a verdict needs at least {least}."
     acceptance, generation = (value["difference"][k] for k in ("acceptance_rate", "generation_rate"))
-    ar = (
-        f"with {treatment['name']} the acceptance rate is {percent(treatment['acceptance_rate'])} instead of "
-        f"{percent(control['acceptance_rate'])}, {change(acceptance)}"
+    hint = doubt(acceptance) if found in ("worse", "no_change") and direction(acceptance) == 0 else ""
+    tail = ""
+    if found == "mixed":
+        but = "; ".join(_unmet(name) for name in value["decision"]["unmet"])
+        tail = f", but {but}" if but else ", although that rose"
+    return (
+        f"with {name_in(treatment)} the acceptance rate is {percent(treatment['acceptance_rate'])} instead "
+        f"of {percent(control['acceptance_rate'])}, {change(acceptance)}{hint}, and generation rate moved by "
+        f"{change(generation)}{tail}, over {users}."
     )
-    gr = f"generation rate moved by {change(generation)}"
-    who = f"over {users}"
-    match found:
-        case "improved":
-            return f"Ship {treatment['name']}: {ar}, and {gr}, {who}."
-        case "worse":
-            hint = "" if direction(acceptance) < 0 else doubt(acceptance)
-            return f"Worse, do not ship {treatment['name']}: {ar}{hint}, and {gr}, {who}."
-        case "mixed":
-            but = "; ".join(_unmet(name) for name in value["decision"]["unmet"])
-            tail = f", but {but}" if but else ", although that rose" if direction(generation) > 0 else ""
-            return f"Mixed, do not ship {treatment['name']}: {ar}, and {gr}{tail}, {who}."
-    return f"No detectable change: {ar}{doubt(acceptance)}, and {gr}, {who}."
 
 
 def _unmet(name: str) -> str:
@@ -122,6 +140,14 @@ def reasons(value: Value) -> list[str]:
     found: list[str] = []
     control, treatment = value["arms"]["control"], value["arms"]["treatment"]
     acceptance = value["difference"]["acceptance_rate"]
+    together = value["concurrent"]
+    if together["share"] is not None and 0 < together["share"] < _TOGETHER:
+        found.append(
+            f"Both arms were served in only {percent(together['share'], 0)} of the time, so what changed in "
+            f"the rest may look like the model: set experiment.start_ms={together['start_ms']} and "
+            f"experiment.end_ms={together['end_ms']}."
+        )
+    found += _versions(control, treatment)
     for metric, state in value["decision"]["guardrails"].items():
         margin = points(value["guardrails"][metric]["margin"], sign=False)
         if state == "broken":
@@ -160,6 +186,17 @@ def reasons(value: Value) -> list[str]:
     ]
 
 
+def _versions(control: Value, treatment: Value) -> list[str]:
+    found = [
+        f"{name_in(arm)} was served by {len(arm['models'])} model versions: it stands for their mixture."
+        for arm in (control, treatment)
+        if len(arm["models"]) > 1
+    ]
+    if len(control["models"]) == 1 and control["models"].keys() == treatment["models"].keys() != {"unknown"}:
+        found.append("Both arms were served by the same model version: this is an A/A test.")
+    return found
+
+
 def _lengths(matched: Value) -> list[str]:
     if matched["estimate"] is None:
         return []
@@ -195,7 +232,7 @@ def caveats(value: Value) -> list[str]:
 def text(value: Value) -> str:
     """What the terminal shows: the decision, the metrics of both arms, what to weigh beside them."""
     control, treatment = value["arms"]["control"], value["arms"]["treatment"]
-    grid = [["", control["name"], treatment["name"], "difference", "95% interval", "p"]]
+    grid = [["", name_in(control), name_in(treatment), "difference", "95% interval", "p"]]
     grid += [
         [label, *(count(arm[key]) for arm in (control, treatment)), "", "", ""] for label, key in _TOTALS
     ]

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_ray.experiment.decision import GUARDRAILS, MIN_SHOWN, MIN_USERS, Outcome, State, decide, state
+from echo_ray.experiment.decision import (
+    GUARDRAILS,
+    MIN_SHOWN,
+    MIN_USERS,
+    SAMPLE_RATIO,
+    Outcome,
+    State,
+    decide,
+    state,
+)
 
 ARMS = ({"users": 50, "shown": 5000}, {"users": 50, "shown": 5000})
 
@@ -78,7 +87,9 @@ ENDS = st.tuples(st.floats(-0.2, 0.2), st.floats(0, 0.2)).map(lambda pair: numbe
 @given(ENDS, ENDS, st.integers(0, 20), st.integers(0, 300), st.booleans())
 def test_nothing_ships_without_users_or_on_a_mismatch(acceptance, generation, users, shown, mismatch):
     arms = ({"users": users, "shown": shown}, ARMS[1])
-    found = decide(arms, {"acceptance_rate": acceptance, "generation_rate": generation}, mismatch=mismatch)
+    invalid = [SAMPLE_RATIO] if mismatch else []
+    found = decide(arms, {"acceptance_rate": acceptance, "generation_rate": generation}, invalid=invalid)
+    assert tuple(invalid) == found.invalid
     if mismatch:
         assert Outcome.NO_CLAIM is found.outcome
     elif users < MIN_USERS or shown < MIN_SHOWN:

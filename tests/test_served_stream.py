@@ -13,9 +13,13 @@ from echo_ray.experiment.tally import Acceptance, Plan, tally
 from echo_ray.log import partition, reader
 from echo_ray.log.partition import ImportConfig
 from echo_ray.stages.keyed import keys
+from echo_ray.stages.mine import MineConfig
+from jobs import compare_inputs
+from jobs.compare_rules import Comparison
 from jobs.experiment_config import ExperimentConfig
 from jobs.experiment_log import tallied
 from jobs.experiment_rows import rows_of
+from jobs.settings import CompareConfig
 from simulator.fleet import ledger
 from tests.rows import request, table_of
 from tests.served import Served, served
@@ -139,6 +143,31 @@ def test_counts_are_what_developers_did(tmp_path: Path, acceptance: str, events:
         assert (told["both"] > 0) == events
         assert told["shown_events"] == told["shown_stream"]
     assert not (tmp_path / "work").exists()
+
+
+def test_agreement_is_that_of_the_verb_compare(tmp_path: Path) -> None:
+    """One inference: thinned logs, where stream and events part, give both verbs the same four counts."""
+    log = served(8, 40, rates=(0.4, 0.4))
+    asked = [record for record in log.records if record["record"] == "request"]
+    told = [record for record in log.records if record["record"] == "event"]
+    thin = [r for n, r in enumerate(asked) if n % 9 in (0, 4) or r["proposal"]]
+    lost = [r for n, r in enumerate(told) if n % 5]
+    found = counted(Served([*thin, *lost]), tmp_path)
+    mine: Counter[str] = Counter()
+    for facts in found.arms.values():
+        mine.update(facts.agreement)
+    store = tmp_path / "log"
+    reported = compare_inputs.events(store)
+    comparison = Comparison()
+    for path in compare_inputs.parts(store):
+        piece = compare_inputs.from_part(path, "log", reported, None)
+        if piece.requests.num_rows:
+            comparison.add(piece, CompareConfig(every=[1]), MineConfig())
+    theirs = comparison.agreements[compare_inputs.EVENTS]
+    assert mine["only_events"] + mine["only_stream"] > 0
+    assert (theirs.both, theirs.only_reported, theirs.only_inferred, theirs.neither) == tuple(
+        mine[name] for name in ("both", "only_events", "only_stream", "neither")
+    )
 
 
 def test_stream_and_events_of_a_simulated_developer_agree(tmp_path: Path) -> None:

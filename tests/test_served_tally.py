@@ -61,7 +61,7 @@ def logs(draw):
             "ts_ms": draw(st.integers(0, 3)),
             "user": draw(st.sampled_from((*USERS, "stranger"))),
             "type": draw(st.sampled_from((*schema.EventType, "unheard"))),
-            "accepted_chars": draw(st.sampled_from((None, -4, 0, 3, 70))),
+            "accepted_chars": draw(st.sampled_from((None, -4, 0, 3, 70, 2**62))),
             "visible_ms": draw(st.sampled_from((None, -1, 0, 749, 750, 2000))),
         }
         for _ in range(draw(st.integers(0, 12)))
@@ -87,7 +87,7 @@ def oracle(rows, events, plan):
         if event["type"] == "shown":
             shows.add(event["user"])
         key = event["user"], event["request_id"]
-        if key in first:
+        if key in first and 0 <= (event["accepted_chars"] or 0) < 10**8:
             told.setdefault(first[key], []).append(event)
     users, before = {}, {}
     inside = [r for r in rows if plan.start_ms is None or r["ts_ms"] >= plan.start_ms]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from echo_ray import schema
+from echo_ray.log.partition import ImportConfig, one_by_one, partition
 from jobs.__main__ import main
 from tests.served import BEGIN_MS, Served, served
 
@@ -151,12 +152,92 @@ def test_the_time_before_the_start_is_no_experiment_but_sharpens_it(tmp_path: Pa
     assert asked == ended["accounts"]["requests"]["no_arm"]
 
 
+def test_arms_that_were_not_served_together_claim_nothing(tmp_path: Path) -> None:
+    log = served(40, 30, rates=(0.2, 0.6), events=False)
+    week = 7 * 86_400_000
+    for record in log.records:
+        record["ts_ms"] += week * (int(record["user"][1:]) % 2)
+    found = report(log, tmp_path / "apart")
+    assert ("no_claim", ["arms_not_concurrent"]) == tuple(
+        found["decision"][name] for name in ("outcome", "invalid")
+    )
+    # A control that was served long before is told, with the span to compare.
+    early = served(20, 30, names=("old", "old"), begin_ms=BEGIN_MS - week, begin_id="early-", events=False)
+    for record in early.records:
+        record["user"] = f"early-{record['user']}"
+    near = served(40, 30, rates=(0.2, 0.6), events=False)
+    found = report(
+        Served([*early.records, *near.records]), tmp_path / "near", "experiment.weights={old: 2, new: 1}"
+    )
+    assert found["concurrent"]["share"] < 0.01
+    span = [found["concurrent"][name] for name in ("start_ms", "end_ms")]
+    assert f"set experiment.start_ms={span[0]} and experiment.end_ms={span[1]}" in found["reasons"][0]
+    assert BEGIN_MS <= span[0] < span[1]
+
+
+def test_names_from_a_log_cannot_break_the_page_or_the_terminal(tmp_path: Path, capsys: Any) -> None:
+    names = ("<script>alert(1)</script>: a", "neu\x1b[31m\n新しい🚀")
+    log = served(24, 30, rates=(0.1, 0.7), names=names, languages=("<b>python", "go"))
+    found = report(log, tmp_path, control=names[0], treatment=names[1])
+    assert found["arms"]["treatment"]["name"] == names[1]
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert printed.startswith("Ship neu [31m 新しい🚀: with neu")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "<b>python" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.parametrize("silence", [None, ""])
+def test_an_arm_that_never_answers_is_told_and_no_error(tmp_path: Path, silence: str | None) -> None:
+    log = served(20, 30)
+    for record in log.records:
+        if record.get("arm") == "new":
+            record["proposal"] = silence
+    log.records = [r for r in log.records if r["record"] == "request" or int(r["user"][1:]) % 2 == 0]
+    found = report(log, tmp_path)
+    assert found["decision"]["outcome"] == "too_few_data"
+    assert found["difference"]["acceptance_rate"]["estimate"] is None
+    assert {"no_exposure"} == {flag["reason"] for flag in found["flags"]}
+    told = found["arms"]["treatment"]
+    assert (told["silent"], told["unanswered"]) == ((0, told["delivered"]) if silence is None else
+                                                    (told["delivered"], 0))  # fmt: skip
+
+
 def sentence(capsys: Any) -> str:
     text: str = capsys.readouterr().err
     assert text.startswith("echo-ray: ")
     assert text.count("\n") == 1, text
     assert "Traceback" not in text
     return text
+
+
+def test_a_store_is_read_as_it_is_and_damage_is_one_sentence(tmp_path: Path, capsys: Any) -> None:
+    source = served(12, 20, rates=(0.2, 0.5)).write(tmp_path / "log")
+    store = tmp_path / "store"
+    partition(ImportConfig(partitions=3), source, store, "import.input", one_by_one)
+    assert run(store, tmp_path / "a") == run(source, tmp_path / "b") == 0
+    one, two = (json.loads((tmp_path / name / "report.json").read_text()) for name in "ab")
+    assert figures(one) == figures(two)
+    assert one["accounts"] == two["accounts"]
+    capsys.readouterr()
+    part = sorted(store.glob("part-*.parquet"))[1]
+    part.write_bytes(part.read_bytes()[:-40])
+    assert run(store, tmp_path / "c") == 2
+    assert f"experiment.log: {part} cannot be read" in sentence(capsys)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_user_who_met_both_arms_is_flagged(tmp_path: Path) -> None:
+    log = served(60, 20)
+    for number, record in enumerate(r for r in log.records if r["user"] == "u0000" and "arm" in r):
+        record["arm"] = "new" if number > 40 else "old"
+    found = report(log, tmp_path)
+    crossed = [(flag["arm"], flag["user"]) for flag in found["flags"] if flag["reason"] == "both_arms"]
+    assert [("old", "u0000"), ("new", "u0000")] == crossed
+    assert found["without_flagged"]["acceptance_rate"]["users"] == [29, 30]
+    assert found["difference"]["acceptance_rate"]["users"] == [30, 31]
 
 
 @pytest.mark.parametrize(

@@ -241,12 +241,14 @@ def _notes(
     least = min((min(comparison.users) for comparison in found.values()), default=0)
     if found and least < MIN_USERS:
         notes.append(
-            f"{least} users in an arm: the plain interval is a little too narrow, read the corrected one "
-            "(few) and the permutation test."
+            f"{least} user{'s' * (least != 1)} in an arm: the plain interval is a little too narrow, read "
+            "the corrected one (few) and the permutation test."
         )
     if marked:
         who = len({(flag.arm, flag.user) for flag in marked})
-        notes.append(f"{who} users are flagged; the comparison without them is given beside.")
+        notes.append(
+            f"{who} user{'s are' if who != 1 else ' is'} flagged; the comparison without is given beside."
+        )
     if uneven is not None and uneven < THRESHOLD:
         notes.append(f"The arms differ in their share of flagged users (p = {uneven:.2g}).")
     if missing:

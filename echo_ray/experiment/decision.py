@@ -9,7 +9,8 @@ Our choice of rule (a claim must survive every method that was run, and AR alone
 - *mixed*: AR and GR moved apart, or AR rose and one of the other conditions is not met;
 - *worse*: AR fell and GR did not rise, or AR did not move and GR fell;
 - *no_change*: everything else; *too_few_data*: too few users or exposures to run the rule at all;
-- *no_claim*: the arms did not get the users that were promised (SRM): no figure may be believed.
+- *no_claim*: the arms did not get the users that were promised (SRM), or were not served at the same time:
+  no figure may be believed, whatever it is.
 
 A guardrail is a margin on a metric: *held* when the interval rules out a harm beyond it, *broken* when the
 whole interval lies beyond, *open* otherwise; open ones are told and do not decide, or small experiments
@@ -27,6 +28,9 @@ MIN_SHOWN = 100
 """Shown proposals per arm; below, acceptances are too few for a t interval (our choice)."""
 GR_MARGIN = 0.01
 """Largest loss of GR that an improvement of AR may hide (one point)."""
+
+SAMPLE_RATIO, NOT_CONCURRENT = "sample_ratio_mismatch", "arms_not_concurrent"
+"""What makes arms not comparable."""
 
 Values = Mapping[str, Any]
 
@@ -80,8 +84,10 @@ class Decision:
     outcome: Outcome
     ship: bool
     guardrails: dict[str, State]
-    unmet: tuple[str, ...]
+    unmet: tuple[str, ...] = ()
     """Why AR's rise is not enough; empty unless mixed."""
+    invalid: tuple[str, ...] = ()
+    """Why nothing may be claimed."""
 
 
 def direction(difference: Values) -> int:
@@ -114,17 +120,17 @@ def decide(
     arms: Sequence[Values],
     difference: Mapping[str, Values],
     *,
-    mismatch: bool = False,
+    invalid: Sequence[str] = (),
     guardrails: Sequence[Guardrail] = (),
 ) -> Decision:
     """The decision from plain values: arms with `users` and `shown`, comparisons by metric as `Comparison`
-    has them. `mismatch`: the sample ratio check failed.
+    has them. `invalid`: what makes the arms not comparable (`SAMPLE_RATIO`, `NOT_CONCURRENT`).
     """
     states = {g.metric: state(g, difference.get(g.metric)) for g in guardrails}
-    if mismatch:
-        return Decision(Outcome.NO_CLAIM, False, states, ())
+    if invalid:
+        return Decision(Outcome.NO_CLAIM, False, states, invalid=tuple(invalid))
     if any(arm["users"] < MIN_USERS or arm["shown"] < MIN_SHOWN for arm in arms):
-        return Decision(Outcome.TOO_FEW_DATA, False, states, ())
+        return Decision(Outcome.TOO_FEW_DATA, False, states)
     ar, gr = (direction(difference[name]) for name in ("acceptance_rate", "generation_rate"))
     unmet: tuple[str, ...] = ()
     if ar > 0:

@@ -67,6 +67,10 @@ nothing was seen of it. `typed_chars` and `pasted_chars` led to this request. Ou
 kinds) all of these are null or 0."""
 
 
+MOST_CHARS = 10_000_000
+"""Characters beyond which a reported acceptance is a broken count, not a long one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Exposures:
     """One witness's word about every row."""
@@ -153,6 +157,9 @@ def reported(rows: pa.Table, events: pa.Table) -> Reported:
             shows.add(user)
         if row is None:
             reasons["event_without_request"] += 1
+            continue
+        if chars is not None and not 0 <= chars <= MOST_CHARS:
+            reasons["event_with_impossible_count"] += 1
             continue
         used[row] += 1
         found["any"][row] = True
