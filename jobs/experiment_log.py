@@ -56,22 +56,25 @@ def served(config: RunConfig, command: str) -> None:
     )
 
 
-def tallied(config: ExperimentConfig, log: Path, work: Path, key: str = KEY) -> Tallies:
-    """Counts of both arms of the store in `log`; `work` is a folder for what lies between.
+def tallied(
+    config: ExperimentConfig, log: Path, work: Path, bucket_rows: int = experiment_rows.BUCKET_ROWS
+) -> Tallies:
+    """Counts of both arms of the store in `log`; `work` is a folder for what lies between, `bucket_rows` how
+    many requests of it are held at once.
 
     Raises ConfigError, naming the key to change, for arms that the log does not have and for a log from
     which acceptance cannot be told.
     """
-    there = experiment_rows.arms(log, key)
+    there = experiment_rows.arms(log, KEY)
     plan = _plan(config, there)
     shutil.rmtree(work, ignore_errors=True)
     try:
-        buckets = experiment_rows.spread(log, work, key)
+        buckets = experiment_rows.spread(log, work, KEY, bucket_rows)
         found = []
         linked = 0
         with bar("experiment: count", buckets, "shards") as shown:
             for number in range(buckets):
-                rows, events = experiment_rows.bucket(log, work, number, buckets, key)
+                rows, events = experiment_rows.bucket(log, work, number, buckets, KEY)
                 found.append(tally(rows, events, plan))
                 linked += rows.num_rows - rows["next_ms"].null_count
                 shown.update(1)

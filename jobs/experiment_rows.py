@@ -59,10 +59,11 @@ def homes(log: Path) -> int:
     return int(manifest.notes.get("partitions") or 0) or len(parts(log)) if manifest else len(parts(log))
 
 
-def spread(log: Path, folder: Path, key: str) -> int:
+def spread(log: Path, folder: Path, key: str, bucket_rows: int = BUCKET_ROWS) -> int:
     """Write the requests of the store in `log`, without texts, to `bucket-*.parquet` in `folder`.
 
-    Returns the number of buckets. Raises SchemaError, naming the setting `key`, for a damaged file.
+    Returns the number of buckets, of about `bucket_rows` each. Raises SchemaError, naming the setting `key`,
+    for a damaged file.
     """
     paths = parts(log)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def spread(log: Path, folder: Path, key: str) -> int:
             rows += pq.read_metadata(path).num_rows
         except _BROKEN as error:
             raise SchemaError(_damaged(path, key, error)) from None
-    buckets = min(MOST_BUCKETS, max(1, len(paths)), 1 + rows // BUCKET_ROWS)
+    buckets = min(MOST_BUCKETS, max(1, len(paths)), 1 + rows // bucket_rows)
     with ExitStack() as stack, bar("experiment: read", len(paths), "shards") as shown:
         writers = [
             stack.enter_context(

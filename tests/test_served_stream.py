@@ -118,12 +118,22 @@ def test_what_counts_as_keys(text, count) -> None:
     assert count == keys(text)
 
 
-def counted(log: Served, folder: Path, **settings):
+def counted(log: Served, folder: Path, partitions: int = 8, rows: int = 10**6, **settings):
     """Tallies of a log of `served`, imported in this process."""
-    source = log.write(folder / "raw")
-    partition.partition(ImportConfig(), source, folder / "log", "experiment.log", partition.one_by_one)
+    source, store = log.write(folder / "raw"), folder / "log"
+    imported = ImportConfig(partitions=partitions)
+    partition.partition(imported, source, store, "experiment.log", partition.one_by_one)
     config = ExperimentConfig(log=source, control="old", treatment="new", **settings)
-    return tallied(config, folder / "log", folder / "work")
+    return tallied(config, store, folder / "work", rows)
+
+
+def test_counts_do_not_depend_on_partitions_and_buckets(tmp_path: Path) -> None:
+    log = served(20, 20, rates=(0.3, 0.6))
+    whole = counted(log, tmp_path / "one", partitions=1)
+    for partitions, rows in ((2, 300), (7, 300), (7, 1), (7, 1000)):
+        parts = counted(log, tmp_path / f"{partitions}-{rows}", partitions=partitions, rows=rows)
+        assert (whole.users, whole.languages) == (parts.users, parts.languages)
+        assert (whole.rows, whole.events) == (parts.rows, parts.events)
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,13 @@ def logs(draw):
                 "number": number,
             }
         )
+    # Most events are about a request of the log, some about none.
+    about = [(row["user"], row["request_id"]) for row in rows for _ in range(3)]
+    about += [(USERS[0], "lost"), ("stranger", "0"), (USERS[-1], "1")]
     events = [
         {
-            "request_id": draw(st.sampled_from(("", "snap-"))) + str(draw(st.integers(0, 15))),
+            **dict(zip(("user", "request_id"), draw(st.sampled_from(about)), strict=True)),
             "ts_ms": draw(st.integers(0, 3)),
-            "user": draw(st.sampled_from((*USERS, "stranger"))),
             "type": draw(st.sampled_from((*schema.EventType, "unheard"))),
             "accepted_chars": draw(st.sampled_from((None, -4, 0, 3, 70, 2**62))),
             "visible_ms": draw(st.sampled_from((None, -1, 0, 749, 750, 2000))),
