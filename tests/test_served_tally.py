@@ -78,30 +78,34 @@ def tables(rows, events):
 
 def oracle(rows, events, plan):
     """Counts by arm and user, of the pre-period by user; one row after the other."""
-    told, reports, shows = {}, set(), set()
-    first = {}
-    for row in sorted(rows, key=lambda row: row["ts_ms"]):
-        first.setdefault((row["user"], row["request_id"]), row["number"])
-    for event in {tuple(event.items()): event for event in events}.values():
-        if event["type"] not in set(schema.EventType):
-            continue
-        reports.add(event["user"])
-        if event["type"] == "shown":
-            shows.add(event["user"])
-        key = event["user"], event["request_id"]
-        if key in first and 0 <= (event["accepted_chars"] or 0) < 10**8:
-            told.setdefault(first[key], []).append(event)
-    users, before = {}, {}
     inside = [r for r in rows if plan.start_ms is None or r["ts_ms"] >= plan.start_ms]
     inside = [r for r in inside if plan.end_ms is None or r["ts_ms"] < plan.end_ms]
+    users, before = {}, {}
     for row in inside:
         if row["arm"] in (plan.control, plan.treatment):
             users.setdefault((row["arm"], row["user"]), Counter())
     known = {user for _, user in users}
+
+    def early_one(row):
+        return plan.start_ms is not None and row["ts_ms"] < plan.start_ms and row["user"] in known
+
+    told, reports, shows = {}, set(), set()
+    first = {}
+    for row in sorted(rows, key=lambda row: row["ts_ms"]):
+        first.setdefault((row["user"], row["request_id"]), row)
+    for event in {tuple(event.items()): event for event in events}.values():
+        row = first.get((event["user"], event["request_id"]))
+        possible = 0 <= (event["accepted_chars"] or 0) < 10**8
+        if row is None or not possible or event["type"] not in set(schema.EventType):
+            continue
+        told.setdefault(row["number"], []).append(event)
+        reports.add((row["user"], early_one(row)))
+        if event["type"] == "shown":
+            shows.add((row["user"], early_one(row)))
     sessions = set()
     for row in rows:
-        early = plan.start_ms is not None and row["ts_ms"] < plan.start_ms
-        if early and row["user"] in known and (plan.end_ms is None or plan.start_ms <= plan.end_ms):
+        early = early_one(row)
+        if early:
             counts = before.setdefault(row["user"], Counter())
         elif row in inside and (row["arm"], row["user"]) in users:
             counts = users[row["arm"], row["user"]]
@@ -118,7 +122,8 @@ def oracle(rows, events, plan):
         key = early, row["arm"] if not early else "", row["user"], row["session"]
         counts["sessions"] += key not in sessions
         sessions.add(key)
-        one(row, told.get(row["number"], []), reports, shows, plan, counts)
+        who = row["user"], early
+        one(row, told.get(row["number"], []), who in reports, who in shows, plan, counts)
     return users, before
 
 
@@ -129,7 +134,7 @@ def one(row, events, reports, shows, plan, counts):
     latency = row["latency_ms"] or 0
     latency = max(latency, 0) if math.isfinite(latency) else 0
     visible = None if row["next_ms"] is None else row["next_ms"] - latency
-    by_events = row["user"] in reports if plan.acceptance == "auto" else plan.acceptance == "events"
+    by_events = reports if plan.acceptance == "auto" else plan.acceptance == "events"
     seen_ms = None
     if by_events:
         times = [e["visible_ms"] for e in events if e["visible_ms"] is not None and e["visible_ms"] >= 0]
@@ -145,7 +150,7 @@ def one(row, events, reports, shows, plan, counts):
             took = max(n for n in lengths if n is not None)
         took = took if takes else 0
         accepted, partial = full and took > 0, bool(takes) and not full and took > 0
-        painted = bool(events) or (row["user"] not in shows and text)
+        painted = bool(events) or (not shows and text)
         visible = visible if seen_ms is None else seen_ms
     else:
         took = row["taken_chars"] if text else 0

@@ -10,6 +10,8 @@
     few         correction for few users            srm           sample ratio mismatch
     proposals   AR at equal lengths                 flags         users who are no people
                                                     naive         the wrong test, to be shown
+    exposures   what became of each proposal        tally         counts per user of a served log
+    arm_facts   versions, latency, agreement        decision      ship or not: the one rule
 
 Delta method, bootstrap, sign flip: `echo_ray.metrics` and `echo_ray.resampling`.
 """

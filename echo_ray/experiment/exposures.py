@@ -88,12 +88,9 @@ class Exposures:
 class Reported:
     """Events by row."""
 
-    users: frozenset[str]
-    """Who reports anything."""
     by_row: dict[str, Any]
-    """Columns over the rows: `any`, `full`, `part`, `chars` (-1: unknown), `visible_ms` (NaN: unknown)."""
-    shows: frozenset[str]
-    """Who reports `shown`."""
+    """Columns over the rows: `any`, `show`, `full`, `part`, `chars` (-1: unknown), `visible_ms` (NaN:
+    unknown)."""
     reasons: dict[str, int]
     """Events that say nothing that counts, by reason."""
     used: Ints
@@ -111,16 +108,15 @@ def by_stream(rows: pa.Table) -> Exposures:
     return Exposures(shown, whole, some & ~whole, taken, nothing)
 
 
-def by_events(rows: pa.Table, reported: Reported) -> Exposures:
-    """What clients reported, for all rows; meaningful for `reported.users`."""
+def by_events(rows: pa.Table, reported: Reported, shows: Flags) -> Exposures:
+    """What clients reported; meaningful where they report anything. `shows`: rows of who reports `shown`."""
     told = reported.by_row
     chars = ints_of(rows["proposal_chars"])
     seen = ints_of(rows["taken_chars"])
     took = np.where(told["chars"] < 0, np.where(seen > 0, seen, chars), told["chars"])
     accepted = told["full"] & (took > 0)
     partial = told["part"] & (took > 0) & ~accepted
-    silent = ~_is_in(rows["user"], reported.shows)
-    painted = told["any"] | (silent & with_text(rows))
+    painted = told["any"] | (~shows & with_text(rows))
     visible = np.where(np.isnan(told["visible_ms"]), _visible(rows), told["visible_ms"])
     shown = accepted | partial | (painted & (visible >= SHOWN_MS))
     taken = np.where(accepted | partial, took, 0)
@@ -140,21 +136,16 @@ def reported(rows: pa.Table, events: pa.Table) -> Reported:
     users, names = rows["user"].to_pylist(), rows["request_id"].to_pylist()
     for row in np.argsort(ints_of(rows["ts_ms"]), kind="stable").tolist():
         place.setdefault((users[row], names[row]), row)
-    found: dict[str, Any] = {name: np.zeros(size, bool) for name in ("any", "full", "part")}
+    found: dict[str, Any] = {name: np.zeros(size, bool) for name in ("any", "show", "full", "part")}
     found |= {"chars": np.full(size, -1, np.int64), "visible_ms": np.full(size, np.nan)}
     unknown = np.zeros(size, bool)
     used = np.zeros(size, np.int64)
-    who: set[str] = set()
-    shows: set[str] = set()
     columns = (events[name].to_pylist() for name in _READ)
     for user, name, kind, chars, visible_ms in zip(*columns, strict=True):
         row = place.get((user, name))
         if kind not in _KINDS:
             reasons["event_of_unknown_type"] += 1
             continue
-        who.add(user)
-        if kind == EventType.SHOWN:
-            shows.add(user)
         if row is None:
             reasons["event_without_request"] += 1
             continue
@@ -163,6 +154,7 @@ def reported(rows: pa.Table, events: pa.Table) -> Reported:
             continue
         used[row] += 1
         found["any"][row] = True
+        found["show"][row] |= kind == EventType.SHOWN
         if visible_ms is not None and visible_ms >= 0:
             found["visible_ms"][row] = np.nanmax([found["visible_ms"][row], visible_ms])
         if kind in _TAKES and (chars is None or chars > 0):
@@ -171,7 +163,7 @@ def reported(rows: pa.Table, events: pa.Table) -> Reported:
             found["chars"][row] = max(found["chars"][row], -1 if chars is None else chars)
     # Of a part with a length and the whole without one, the whole is meant.
     found["chars"][unknown] = -1
-    return Reported(frozenset(who), found, frozenset(shows), dict(+reasons), used)
+    return Reported(found, dict(+reasons), used)
 
 
 _READ = ("user", "request_id", "type", "accepted_chars", "visible_ms")
@@ -189,10 +181,6 @@ def _visible(rows: pa.Table) -> Floats:
     following = pc.cast(rows["next_ms"], pa.float64()).to_numpy()
     latency = pc.fill_null(rows["latency_ms"], 0.0).to_numpy()
     return np.asarray(following - np.where(np.isfinite(latency), np.maximum(latency, 0), 0))
-
-
-def _is_in(column: pa.ChunkedArray, names: frozenset[str]) -> Flags:
-    return np.asarray(pc.is_in(column, pa.array(sorted(names), pa.string())).to_numpy())
 
 
 def flags_of(column: pa.ChunkedArray) -> Flags:

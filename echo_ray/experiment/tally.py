@@ -1,8 +1,9 @@
 """Counts per user of a served A/B, from requests without texts (`exposures.ROWS`) and events. Pure.
 
-Definitions are those of `echo_ray.metrics`: AR's denominator is `is_shown`, GR counts characters. Who reports
-events is believed (`Acceptance.AUTO`), for everybody else acceptance is what the stream shows; the agreement
-of the two is counted wherever both speak. Typed characters and active time always come from the stream.
+Definitions are those of `echo_ray.metrics`: AR's denominator is `is_shown`, GR counts characters. A user with
+an event about any of their requests is believed (`Acceptance.AUTO`), for everybody else acceptance is what
+the stream shows, pre-period and experiment by themselves; the agreement of the two is counted wherever both
+speak. Typed characters and active time always come from the stream.
 
 Nothing disappears: every row read is counted in an arm, before its start, or under a reason; every event is
 used or under a reason. A user counts in the arm that answered, so one who met both is in both arms and the
@@ -100,8 +101,10 @@ def tally(rows: pa.Table, events: pa.Table, plan: Plan) -> Tallies:
     found.events += Counter(
         used=int(told.used[inside].sum()), event_of_excluded_request=int(told.used[~inside].sum())
     )
-    stream, client = exposures.by_stream(rows), exposures.by_events(rows, told)
-    reports = np.asarray(pc.is_in(rows["user"], pa.array(sorted(told.users), pa.string())).to_numpy())
+    # A client may begin or cease to report when it is updated, so the pre-period says nothing of the rest.
+    span = 2 * _coded(rows["user"])[1] + (group == _EARLY)
+    reports, shows = (np.bincount(span, told.by_row[name])[span] > 0 for name in ("any", "show"))
+    stream, client = exposures.by_stream(rows), exposures.by_events(rows, told, shows)
     heard = reports
     if plan.acceptance is not Acceptance.AUTO:
         heard = np.full(len(reports), plan.acceptance is Acceptance.EVENTS)
