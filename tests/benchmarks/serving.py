@@ -26,7 +26,7 @@ from echo_ray import models
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import BLOCK_TOKENS
-from echo_ray.serve.launch import free_port
+from echo_ray.serve.preflight import free_port
 from tests.benchmarks.figure import Figure
 
 PAIRS = 300
