@@ -145,6 +145,10 @@ def prepare_ingress(config: ServeConfig) -> None:
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             # Fewer threads in each replica, which otherwise wait for one another at every hop.
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+            # Two things that go with it do us harm: this process has no event loop to call the gateway from,
+            # and an error must not wait for a thousand others to reach the log file.
+            "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",
+            "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
             # One gateway: there is nobody to hand its connections to.
