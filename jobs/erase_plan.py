@@ -1,7 +1,7 @@
 """What has to be done to erase a person from a folder: found by reading, written down, carried out.
 
 `scan` reads everything below a folder and returns a plan: the files to rewrite, the manifests and markers as
-they will be, the data cards to remove, the models that learned from the person, and what only a person can
+they will be, the pages to remove, the models that learned from the person, and what only a person can
 deal with. `steps` carries a plan out, one file at a time; every step may be done again, so a plan that was
 cut short is finished by doing all of it. All numbers are taken before anything is changed: afterwards nobody
 could count them. Manifests and models are `erase_manifests`.
@@ -25,7 +25,8 @@ from jobs import erase_lines, erase_manifests, erase_models
 from jobs.erase_files import look, requests_of_others, rewrite
 from jobs.erase_values import ERASED, QUARANTINE, Found, Person, Plan
 
-CARD = "card.json"
+PAGES = {"card.json": "card", "evaluate.json": "evaluate"}
+"""What shows samples and can be made again, with the verb that does it."""
 REPORT = "report.json"
 _UNREADABLE = (pa.ArrowException, *source.UNREADABLE)
 _LEFTOVER = re.compile(r"\..+\.part")
@@ -117,9 +118,9 @@ def _first(error: BaseException) -> str:
 
 
 def _cards(seen: Walk, plan: Plan, root: Path, theirs: set[str]) -> None:
-    """Data cards that show samples of the person go; pages that may show some are named."""
+    """Cards and evaluations that show samples of the person go; pages that may show some are named."""
     for path in seen.files:
-        if path.name not in (CARD, REPORT):
+        if path.name not in PAGES and path.name != REPORT:
             continue
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -127,10 +128,11 @@ def _cards(seen: Walk, plan: Plan, root: Path, theirs: set[str]) -> None:
             continue
         shows = {name for name in _names_of(value) if name in theirs}
         page = path.with_suffix(".html")
-        if path.name == CARD and shows:
+        if path.name in PAGES and shows:
             plan.delete += [relative(one, root) for one in (path, page) if one.is_file()]
             plan.told.append(
-                f"{page} showed samples of theirs and is removed: make it again with echo-ray card"
+                f"{page} showed samples of theirs and is removed: make it again with "
+                f"echo-ray {PAGES[path.name]}"
             )
         elif shows:
             plan.told.append(
@@ -143,7 +145,7 @@ def _documents(seen: Walk, plan: Plan, root: Path) -> None:
     mark = f"{ERASED}:{people.mark(plan.user, plan.salt)}"
     for path in seen.files:
         name = relative(path, root)
-        if path.suffix != ".json" or name in plan.replace or path.name in (CARD, REPORT, journal.NAME):
+        if path.suffix != ".json" or name in plan.replace or path.name in (*PAGES, REPORT, journal.NAME):
             continue
         try:
             value = json.loads(path.read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ from echo_ray.errors import ConfigError
 from echo_ray.log import partition
 from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.progress import bar
-from echo_ray.serve import launch
+from echo_ray.serve import launch, preflight
 from echo_ray.serve.config import Arm, ServeConfig
 from jobs import fleet, service_log
 from jobs.settings import RunConfig
@@ -80,9 +80,9 @@ def check(config: RunConfig, splits: Sequence[Split]) -> None:
     for split in splits:
         corpus(config.simulate, split)
     if answering.serve is not None:
-        launch.resolve(answering.serve)
+        preflight.resolve(answering.serve)
         if answering.serve.port:
-            launch.check_port(answering.serve.host, answering.serve.port)
+            preflight.check_port(answering.serve.host, answering.serve.port)
 
 
 def experience(config: RunConfig, log: Path, folder: Path) -> Manifest:

@@ -159,6 +159,7 @@ def service(
     engine: Engine,
     privacy: PrivacyConfig = AS_SENT,
     broken: bool = False,
+    isolate: bool = False,
     **changes: Any,
 ) -> Iterator[Service]:
     """A service of one arm `base` with version `m-1`; further versions share `engine`, or do not start when
@@ -174,7 +175,7 @@ def service(
     )  # fmt: skip
     preparing = Preparing(config.privacy, b"k" * 32)
     plan = Plan({"base": "m-1"}, {"base": 1.0}, models={"m-1": str(model)})
-    with SegmentWriter(log, config.flush_ms, prepare=preparing, isolate=False) as writer:
+    with SegmentWriter(log, config.flush_ms, prepare=preparing, isolate=isolate) as writer:
         keys = KeyRing(config.keys_file) if config.keys_file else None
         gateway = Gateway(config, plan, {"m-1": lane(settings, engine)}, writer, preparing, keys)
         made = Service(gateway, None, log)

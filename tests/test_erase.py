@@ -356,7 +356,7 @@ def test_versions_are_named_when_the_run_is_gone_the_version_removed_or_its_trai
         erase.run(EraseConfig(user="person-zzz", input=run), run, registry.root)
 
 
-def test_cards_that_show_the_person_go_and_reports_are_named(run: Path) -> None:
+def test_pages_that_show_the_person_go_and_reports_are_named(run: Path) -> None:
     report = {"examples": [{"request_id": "r-00-003"}], "title": "t"}
     (run / "report.json").write_text(json.dumps(report))
     (run / "report.html").write_text("<html></html>")
@@ -365,10 +365,16 @@ def test_cards_that_show_the_person_go_and_reports_are_named(run: Path) -> None:
     )
     other = {"kind": "echo_ray data card", "reasons": [{"examples": [{"sample_id": "r-10-003"}]}]}
     (run / "elsewhere" / "card.json").write_text(json.dumps(other))
+    for place, sample in (("balance", "r-00-003"), ("elsewhere", "r-10-003")):
+        (run / place / "evaluate.json").write_text(json.dumps({"examples": [{"sample_id": sample}]}))
+        (run / place / "evaluate.html").write_text("<html></html>")
     plan = clear(run)
     assert not (run / "balance" / "card.html").exists()
     assert not (run / "balance" / "card.json").exists()
-    assert (run / "elsewhere" / "card.html").exists()
+    assert not [*(run / "balance").glob("evaluate.*")]
+    for page in ("card", "evaluate"):
+        assert (run / "elsewhere" / f"{page}.html").exists()
+        assert any(f"make it again with echo-ray {page}" in sentence for sentence in plan.told)
     assert any("report.html" in sentence and "1 of their samples" in sentence for sentence in plan.told)
 
 

@@ -69,12 +69,10 @@ def test_an_offset_is_the_last_that_fits(whole: str, line: int, character: int, 
 
 
 @given(TEXTS, st.data(), ANY_ENCODING)
-def test_a_position_is_the_inverse_of_an_offset(whole: str, data: st.DataObject, encoding: str) -> None:
+def test_an_offset_is_where_an_editor_named_it(whole: str, data: st.DataObject, encoding: str) -> None:
     start, content = data.draw(st.sampled_from(_lines(whole)))
     offset = start + data.draw(st.integers(0, len(content)))
-    line, character = text.position_at(whole, offset, encoding)
-    assert _size(whole[start:offset], encoding) == character
-    assert offset == text.offset_at(whole, line, character, encoding)
+    assert offset == text.offset_at(whole, **_at(whole, offset, encoding), encoding=encoding)
 
 
 @given(TEXTS, st.integers(-1, 60), ANY_ENCODING)

@@ -16,7 +16,7 @@ from echo_ray.errors import ConfigError, SchemaError
 from echo_ray.privacy.config import PrivacyConfig
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.schema import REQUEST
-from echo_ray.serve import launch, policy, records
+from echo_ray.serve import launch, policy, preflight, records
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import Arm, ServeConfig
 from echo_ray.serve.engine import EngineSettings, environment, llm_config
@@ -235,21 +235,21 @@ def test_a_busy_port_is_refused():
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port {port} is busy.*change serve\.port"):
             launch.start(ServeConfig(port=port))
-    launch.check_port("127.0.0.1", port)
+    preflight.check_port("127.0.0.1", port)
 
 
 def test_engines_that_find_no_slot_are_refused():
-    launch.check_room(ServeConfig(replicas=3), 1, 8)
+    preflight.check_room(ServeConfig(replicas=3), 1, 8)
     told = r"serve\.replicas=2 for 2 model\(s\) wants 9 CPU slots, .* has 8: set cluster\.logical_cpus=9"
     with pytest.raises(ConfigError, match=told):
-        launch.check_room(ServeConfig(replicas=2), 2, 8)
+        preflight.check_room(ServeConfig(replicas=2), 2, 8)
 
 
 @pytest.mark.parametrize(("gpus", "share"), [(0, 0), (1, 1 / 7), (2, 1 / 4), (8, 1)])
 def test_engines_share_the_gpus_as_many_as_there_may_be(gpus, share):
     config = ServeConfig(replicas=2, max_replicas=3, spare_engines=1)
     resolved = {"a": (models.BASE, "v1"), "b": (models.BASE, "v2"), "c": (models.BASE, "v2")}
-    found = launch.engine_settings(config, resolved, gpus)
+    found = preflight.engine_settings(config, resolved, gpus)
     assert [("v1", 2, 3, share), ("v2", 2, 3, share)] == [
         (one.version, one.replicas, one.max_replicas, one.gpu) for one in found
     ]
@@ -258,21 +258,21 @@ def test_engines_share_the_gpus_as_many_as_there_may_be(gpus, share):
 def test_arms_resolve_to_versions(model, copy):
     (copy / "config.json").write_text((copy / "config.json").read_text() + " ")
     config = ServeConfig(model=model, arms={"a": Arm(), "b": Arm(model=copy, weight=3)})
-    resolved = launch.resolve(config)
+    resolved = preflight.resolve(config)
     assert resolved["a"] == (model, models.version(model))
     assert resolved["b"] == (copy, models.version(copy))
-    assert list(launch.resolve(ServeConfig(model=model))) == ["base"]
+    assert list(preflight.resolve(ServeConfig(model=model))) == ["base"]
     with pytest.raises(ConfigError, match=r"serve\.arms\.b\.model"):
-        launch.resolve(config.updated(arms={"b": Arm(model=Path("/none"))}))
+        preflight.resolve(config.updated(arms={"b": Arm(model=Path("/none"))}))
     with pytest.raises(ConfigError, match=r"k\.yaml"):
-        launch.resolve(config.updated(keys_file=Path("/nowhere/k.yaml")))
+        preflight.resolve(config.updated(keys_file=Path("/nowhere/k.yaml")))
     open_key = copy / "open.key"
     open_key.write_text("0" * 64)
     open_key.chmod(0o644)
     with pytest.raises(ConfigError, match="chmod 600"):
-        launch.resolve(config.updated(privacy=PrivacyConfig(key_file=open_key)))
+        preflight.resolve(config.updated(privacy=PrivacyConfig(key_file=open_key)))
     with pytest.raises(ConfigError, match=r"lower serve\.context_tokens"):
-        launch.resolve(config.updated(context_tokens=2000))
+        preflight.resolve(config.updated(context_tokens=2000))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_arms_resolve_to_versions(model, copy):
 )
 def test_arms_share_gpus(gpus, gpu, share):
     resolved = {"a": (Path("/a"), "a-1"), "b": (Path("/b"), "b-1")}
-    settings = launch.engine_settings(ServeConfig(), resolved, gpus)
+    settings = preflight.engine_settings(ServeConfig(), resolved, gpus)
     assert [(item.gpu, item.gpu_memory_share) for item in settings] == [(gpu, share)] * 2
     plain = llm_config(settings[0])
     assert ("enforce_eager" in plain["engine_kwargs"]) is (gpus == 0)
@@ -289,7 +289,7 @@ def test_arms_share_gpus(gpus, gpu, share):
 
 def test_an_engine_guesses_ahead_only_when_told_to():
     for tokens in (0, 5):
-        [settings] = launch.engine_settings(
+        [settings] = preflight.engine_settings(
             ServeConfig(speculative_tokens=tokens), {"a": (Path("/a"), "a-1")}, 0
         )
         guess = llm_config(settings)["engine_kwargs"].get("speculative_config", {})

@@ -14,7 +14,7 @@ import pytest
 from echo_ray import cluster, models
 from echo_ray.errors import ConfigError
 from echo_ray.schema import REQUEST
-from echo_ray.serve import launch
+from echo_ray.serve import launch, preflight
 from echo_ray.serve.arms import assign
 from echo_ray.serve.config import Arm, ServeConfig
 from tests import gateways, tiny
@@ -65,7 +65,7 @@ def service(ray_cluster, config):
     with launch.start(config, progress=lambda what, seconds: seen.append(seconds)) as second:
         assert seen == sorted(seen)
         yield second
-    launch.check_port(config.host, config.port)
+    preflight.check_port(config.host, config.port)
     assert len(read_log(config.log_dir / "first")) == 1
 
 

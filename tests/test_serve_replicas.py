@@ -1,4 +1,4 @@
-"""Several engines of one version, for real: load brings a second, and one that is killed is not missed."""
+"""Several engines of one version, for real: load brings a second, and nobody sees its death or its end."""
 
 import contextlib
 import json
@@ -81,10 +81,11 @@ def load(url: str, clients: int) -> Iterator[Counter[int]]:
 
 
 @pytest.mark.ray
-def test_load_brings_an_engine_and_the_death_of_one_is_not_seen(
+def test_load_brings_an_engine_and_neither_its_death_nor_its_end_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "UPSCALE_S", 1.0)
+    monkeypatch.setattr(engine, "DOWNSCALE_S", 5.0)
     config = ServeConfig(
         port=0,
         log_dir=tmp_path / "log",
@@ -115,6 +116,9 @@ def test_load_brings_an_engine_and_the_death_of_one_is_not_seen(
             until(lambda: lines(service.url) == 2)
         assert {200} == set(statuses)
         assert killed.pid not in {process.pid for process in engines()}
+        with load(service.url, 1) as few:
+            until(lambda: len(engines()) == 1)
+        assert {200} == set(few)
         service.flush()
         rows = [json.loads(line) for path in service.log_dir.glob("*.jsonl") for line in path.open()]
-        assert statuses.total() == len({row["request_id"] for row in rows})
+        assert statuses.total() + few.total() == len({row["request_id"] for row in rows})

@@ -184,6 +184,7 @@ def test_an_engine_that_dies_ends_the_line_one_that_fails_says_so(fault: Excepti
 
 
 FRAME = msgspec.msgpack.encode((1, PROMPT))
+LONG_HELLO = struct.pack(">I", 10**6)
 
 
 @pytest.mark.parametrize(
@@ -196,8 +197,9 @@ FRAME = msgspec.msgpack.encode((1, PROMPT))
         struct.pack(">I", 3) + b"abc",
         struct.pack(">I", 5) + msgspec.msgpack.encode("abcd"),
         struct.pack(">I", len(FRAME)) + FRAME,
+        LONG_HELLO,
     ],
-    ids=["nothing", "part", "http", "huge", "garbage", "wrong secret", "no secret"],
+    ids=["nothing", "part", "http", "huge", "garbage", "wrong secret", "no secret", "long hello"],
 )
 def test_a_stranger_is_hung_up_on_and_nothing_is_asked(sent: bytes) -> None:
     async def check() -> None:
@@ -210,7 +212,8 @@ def test_a_stranger_is_hung_up_on_and_nothing_is_asked(sent: bytes) -> None:
         async with line(engine) as (_, where, wire):
             reader, writer = await asyncio.open_connection(where.host, where.port)
             writer.write(sent)
-            writer.write_eof()
+            if sent != LONG_HELLO:
+                writer.write_eof()
             assert b"" == await reader.read()
             writer.close()
             assert [] == asked

@@ -55,17 +55,6 @@ def offset_at(text: str, line: int, character: int, encoding: str = DEFAULT_ENCO
     return start + chars(text[start : _line_end(text, start)], character, encoding)
 
 
-def position_at(text: str, offset: int, encoding: str = DEFAULT_ENCODING) -> tuple[int, int]:
-    """(line, code units within it) of an offset in `text`; the inverse of `offset_at`."""
-    before = text[:offset]
-    if "\r" not in before:
-        line, start = before.count("\n"), before.rfind("\n") + 1
-    else:
-        ends = [end.end() for end in _LINE_END.finditer(before)]
-        line, start = len(ends), ends[-1]
-    return line, units(before[start:], encoding)
-
-
 def window(text: str, offset: int, max_chars: int) -> Window:
     """At most `max_chars` of `text` around `offset`, whole lines where that leaves something.
 

@@ -99,8 +99,9 @@ class ServeConfig(Config):
     """Room kept on the GPUs for versions that are added while the service runs (count)."""
     fast_ingress: bool = False
     """Put HAProxy, which Ray brings along, in front of the gateway instead of Ray's own proxy: some
-    milliseconds less per request. It opens two more ports on every interface, for its own statistics: keep a
-    firewall. Read before Ray starts, so it has no effect on a cluster that runs already."""
+    milliseconds less per request, and what clients give up at once is logged too. It opens two more ports on
+    every interface, for its own statistics (keep a firewall), and a control socket that every user of the
+    machine may write to. Read before Ray starts, so it has no effect on a cluster that runs already."""
     snippets: bool = True
     """Show the model what editors send of other files."""
     gpu_memory_share: float = Field(0.9, gt=0, le=1)

@@ -6,13 +6,12 @@ cancelled requests carry most of a developer's keystrokes.
 """
 
 import asyncio
-import logging
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from echo_ray.access.keys import KeyRing
 from echo_ray.access.limits import RateLimits
@@ -21,6 +20,7 @@ from echo_ray.errors import ServeError
 from echo_ray.log.segment import SegmentWriter
 from echo_ray.schema import EventType
 from echo_ray.serve import policy, records
+from echo_ray.serve.answers import Refused, Told, ask
 from echo_ray.serve.cache import AnswerCache, Hit, Reply, question
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.lanes import Lane, Plan, Proposing
@@ -28,37 +28,14 @@ from echo_ray.serve.metrics import Labels, ServeMetrics
 from echo_ray.serve.records import Entry, Preparing
 from echo_ray.serve.who import Identity
 
-log = logging.getLogger("ray.serve")  # reaches the replica's log file
-
 GONE = Refusal(499, "the client has closed the connection", "client_closed_request")
 """What nobody will read."""
 
 WRITTEN_S = 5.0
 """How long an event may take to the disk before it is refused (seconds)."""
 
-GREEDY_BELOW = 1e-5
-"""Sampling temperature from which on vLLM samples at all."""
-
 _REMEMBERED = 1 << 14
 """Requests whose labels are kept for the events about them (count)."""
-
-
-class Told(NamedTuple):
-    """One engine's answer after post-processing: what the client sees, and what it cost."""
-
-    texts: tuple[str, ...]
-    finish_reasons: tuple[str, ...]
-    usage: Usage
-    engine_s: float
-    leaked: bool
-
-
-class Refused(Exception):
-    """Carries a refusal through the cache, which keeps no failures."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
 
 
 class Gateway:
@@ -91,7 +68,7 @@ class Gateway:
         self.watch: Callable[[Entry, str], None] = lambda entry, session: None
         """Told of every record and the session it is of."""
         self._preparing = preparing
-        self._cache: AnswerCache[Told] = AnswerCache(_refit, ttl_s=config.cache_s)
+        self._cache: AnswerCache[Told] = AnswerCache(policy.proposal, ttl_s=config.cache_s)
         self._labels: dict[str, Labels] = {}
         self._counted = 0, 0
 
@@ -251,7 +228,7 @@ class Gateway:
         wanted = question(asked, version=lane.version, user=who.user, session=who.session, file=who.file)
 
         async def call() -> Reply[Told]:
-            told = await self._ask(lane, asked, who.session)
+            told = await ask(self.config, lane, asked, who.session)
             return Reply(told.texts[0], told)
 
         try:
@@ -268,37 +245,6 @@ class Gateway:
         if found.hit is Hit.TYPED:
             told = told._replace(texts=(found.reply.text, *told.texts[1:]))
         return told, found.hit
-
-    async def _ask(self, lane: Lane, asked: Asked, session: str) -> Told:
-        """One engine's answer, post-processed. Cancelling this cancels the engine's work. Raises Refused."""
-        began = time.perf_counter()
-        # The likeliest tokens are the same for every choice, and vLLM refuses to look for them again.
-        greedy = asked.temperature is not None and asked.temperature < GREEDY_BELOW
-        prompt = lane.prompt(self.config, replace(asked, n=1) if greedy else asked)
-        try:
-            async with asyncio.timeout(self.config.deadline_s):
-                answer = await lane.engine.propose(prompt, session)
-        except TimeoutError:
-            raise Refused(Refusal(504, f"no answer within {self.config.deadline_s:g} s", "timeout")) from None
-        except ServeError as error:
-            log.error("%s", error)
-            raise Refused(Refusal(503, str(error), "server_error")) from None
-        if answer.error is not None:
-            kind = "invalid_request_error" if answer.status < 500 else "server_error"
-            raise Refused(Refusal(answer.status, answer.error, kind))
-        engine_s = time.perf_counter() - began
-        texts, leaked = [], False
-        for choice in answer.choices:
-            shown = policy.refine(
-                choice.text, asked.prefix, asked.suffix, asked.stop, choice.finish_reason != "length"
-            )
-            sure = policy.confidence(choice.text, choice.log_probs) >= self.config.silence_below
-            texts.append(shown.text if sure else "")
-            leaked |= shown.leaked
-        usage = Usage(answer.prompt_tokens, answer.completion_tokens, answer.cached_tokens)
-        reasons = [choice.finish_reason for choice in answer.choices]
-        times = asked.n if greedy else 1
-        return Told(tuple(texts * times), tuple(reasons * times), usage, engine_s, leaked)
 
 
 async def _first(
@@ -321,7 +267,3 @@ async def _healthy(engine: Proposing) -> bool:
     except (TimeoutError, ServeError):
         return False
     return True
-
-
-def _refit(rest: str, prefix: str, suffix: str) -> str:
-    return policy.proposal(rest, prefix, suffix)

@@ -28,6 +28,8 @@ log = logging.getLogger("ray.serve")  # reaches the replica's log file
 
 MAX_FRAME_BYTES = 64 * 2**20
 """Longest frame; a longer one is a stranger's, and closes the connection."""
+MAX_HELLO_BYTES = 256
+"""The same before the secret was told (bytes)."""
 HELLO_S = 5.0
 """How long either side waits for the other when a connection begins (seconds)."""
 
@@ -91,7 +93,7 @@ class Listener:
         self._serving.add(serving)
         try:
             async with asyncio.timeout(HELLO_S):
-                told = msgspec.msgpack.decode(await _read(reader), type=str)
+                told = msgspec.msgpack.decode(await _read(reader, MAX_HELLO_BYTES), type=str)
             if not hmac.compare_digest(told.encode(), self._secret.encode()):
                 return
             self._peers.add(writer)
@@ -208,9 +210,9 @@ def _frame(value: Any) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-async def _read(reader: asyncio.StreamReader) -> bytes:
+async def _read(reader: asyncio.StreamReader, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
     """The next frame. Raises EOFError when there is none."""
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    if length > MAX_FRAME_BYTES:
+    if length > max_bytes:
         raise EOFError
     return await reader.readexactly(length)

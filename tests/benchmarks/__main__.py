@@ -33,6 +33,7 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
         return
     from tests.benchmarks import (
         cores,
+        gateway,
         mining,
         privacy,
         refinery,
@@ -54,6 +55,7 @@ def _figures(arguments: list[str]) -> Iterator[Figure]:
         "training": training.figures,
         "writer": writer.figures,
         "privacy": privacy.figures,
+        "gateway": gateway.figures,
         "serving": serving.figures,
     }
     for name in arguments or every:

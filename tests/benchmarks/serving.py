@@ -26,7 +26,7 @@ from echo_ray import models
 from echo_ray.prompts import FastTokenizer, template_for
 from echo_ray.serve.config import ServeConfig
 from echo_ray.serve.engine import BLOCK_TOKENS
-from echo_ray.serve.launch import free_port
+from echo_ray.serve.preflight import free_port
 from tests.benchmarks.figure import Figure
 
 PAIRS = 300
@@ -35,6 +35,8 @@ REQUESTS = 160
 """Requests of one round of throughput."""
 CLIENTS = (1, 8, 32)
 MAX_TOKENS = 24
+ABANDONED, GIVEN_UP_S = 16, 0.03
+"""Requests that are given up together, and how long after they were sent."""
 
 Ask = Callable[[int], Awaitable[dict[str, Any]]]
 
@@ -46,7 +48,9 @@ def figures() -> Iterator[Figure]:
 
 
 async def _measured(bare: str, ours: str) -> list[Figure]:
-    documents = _documents(4 * PAIRS + 2 * ROUNDS * len(CLIENTS) * REQUESTS + 64)
+    documents = _documents(
+        4 * PAIRS + 2 * ROUNDS * len(CLIENTS) * REQUESTS + 64 + 9 * ROUNDS * (ABANDONED + 1)
+    )
     config, tokenizer = ServeConfig(), FastTokenizer(models.BASE)
     template = template_for(tokenizer)
     connector = aiohttp.TCPConnector(limit=0)
@@ -75,6 +79,7 @@ async def _measured(bare: str, ours: str) -> list[Figure]:
         found = [*await _latency(ask_bare, ask_ours, numbers)]
         found += [await _throughput(ask_bare, ask_ours, numbers, clients) for clients in CLIENTS]
         found += await _keystrokes(post, ours)
+        found += await _abandoned(ask_ours, numbers)
     return found
 
 
@@ -142,6 +147,36 @@ async def _keystrokes(post: Callable[..., Awaitable[dict[str, Any]]], ours: str)
     return [
         Figure("prompt tokens from the prefix cache, keystrokes, percent", 100 * cached / total, least=80),
         Figure("  of these requests answered without the engine, percent", 100 * hits / asked),
+    ]
+
+
+async def _abandoned(ask: Ask, numbers: Iterator[int]) -> list[Figure]:
+    """What an answer takes behind requests that their clients have given up, and behind such that go on."""
+
+    async def timed() -> float:
+        began = time.perf_counter()
+        await ask(next(numbers))
+        return (time.perf_counter() - began) * 1000
+
+    took: dict[str, list[float]] = {"idle": [], "given up": [], "going on": []}
+    for _ in range(ROUNDS * 3):
+        took["idle"].append(await timed())
+        for kind in ("given up", "going on"):
+            others = [asyncio.create_task(ask(next(numbers))) for _ in range(ABANDONED)]
+            await asyncio.sleep(GIVEN_UP_S)
+            if kind == "given up":
+                for other in others:
+                    other.cancel()
+                await asyncio.wait(others)
+            took[kind].append(await timed())
+            await asyncio.gather(*others, return_exceptions=True)
+    idle = statistics.median(took["idle"])
+    return [
+        Figure(
+            f"answer behind {ABANDONED} requests, over an idle one, {kind}", statistics.median(times) / idle
+        )
+        for kind, times in took.items()
+        if kind != "idle"
     ]
 
 

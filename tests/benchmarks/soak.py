@@ -24,7 +24,7 @@ from tests.benchmarks.figure import TITLE, Figure
 from tests.benchmarks.live_service import Live, free_port, held
 from tests.benchmarks.streams import modules
 
-ROLES = ("gateway", "writer", "engine", "core", "proxy")
+ROLES = ("gateway", "writer", "engine", "core", "proxy", "haproxy")
 WARM_SHARE = 0.25
 """Share of the time after which memory is read for the first time: imports, caches of lines and answers."""
 WRONG: tuple[Any, ...] = (
@@ -211,7 +211,7 @@ def _sizes(live: Live) -> dict[str, float]:
     sizes = {}
     for role in ROLES:
         try:
-            sizes[role] = live.find(role, 1).memory_full_info().uss / 1e6
+            sizes[role] = live.find(role, 0).memory_full_info().uss / 1e6
         except (LookupError, psutil.Error):  # another kind of ingress
             continue
     return sizes
