@@ -1,8 +1,9 @@
 """The verb `experiment` on the log of a served A/B: a log in, per-user tallies, analysis, report out.
 
-A log that is not partitioned yet is imported into `OUTPUT/.log` first; a small one in this process, because
-Ray takes longer to start than that. Then `experiment_rows` spreads the requests by user and every bucket is
-tallied by itself, so a log larger than memory works; what is held to the end is counts per user.
+A log that is not partitioned yet is imported first, into a copy that goes when it is counted; a small one in
+this process, because Ray takes longer to start than that. Then `experiment_rows` spreads the requests by user
+and every bucket is tallied by itself, so a log larger than memory works; what is held to the end is counts
+per user.
 """
 
 import json
@@ -156,15 +157,20 @@ def _plan(config: ExperimentConfig, there: Counter[str]) -> Plan:
 def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str) -> None:
     began = time.monotonic()
     experiment = config.experiment
-    log = source
-    if not partition.is_partitioned(source):
-        log = output / ".log"
-        _import(config, source, log)
-    counts = tallied(experiment, log, output / ".rows")
+    log, held = source, output / ".log"
+    try:
+        if not partition.is_partitioned(source):
+            log = held
+            _import(config, source, log)
+        quarantined = _quarantined(log)
+        counts = tallied(experiment, log, output / ".rows")
+    finally:
+        # A copy of the log that nobody knows of would outlive the erasure of a person.
+        shutil.rmtree(held, ignore_errors=True)
     value = plain(experiment_report.build(counts, experiment))
     value["provenance"] = {
         "log": {"folder": source.name, "fingerprint": input_fingerprint(source)},
-        "quarantined": _quarantined(log),
+        "quarantined": quarantined,
         "settings": _settings(experiment),
         "config_fingerprint": mark,
         "code": __version__,
@@ -199,7 +205,10 @@ def _import(config: RunConfig, source: Path, log: Path) -> None:
                 found = partition.partition(config.import_, source, log, KEY)
     except SchemaError as error:
         raise SchemaError(f"{error}; set {KEY} to the folder of an experience log") from None
-    warn(found, log)
+    lines = log / "quarantine.jsonl"
+    if lines.is_file():
+        lines.replace(log.parent / lines.name)
+    warn(found, log.parent)
 
 
 def _quarantined(log: Path) -> int:

@@ -121,6 +121,9 @@ def test_order_files_repeats_and_format_change_nothing(tmp_path: Path, events: b
     other = json.loads((tmp_path / "mixed" / "out" / "report.json").read_text(encoding="utf-8"))
     assert figures(plain) == figures(other)
     assert other["provenance"]["quarantined"] == 1
+    # No copy of the log is left behind.
+    left = {path.name for path in (tmp_path / "mixed" / "out").iterdir()}
+    assert {"report.json", "report.html", "manifest.json", "quarantine.jsonl", ".running"} == left
     columns = tmp_path / "columns" / "log"
     columns.mkdir(parents=True)
     for name, kind, fields in (("r", "request", schema.REQUEST), ("e", "event", schema.EVENT)):
