@@ -4,4 +4,4 @@ Implements *Echo: Learning from Experience Data via User-Driven Refinement* on R
 Importing the package starts nothing.
 """
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
