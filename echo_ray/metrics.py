@@ -23,8 +23,8 @@ exposures is several times too narrow (rho 0.04 at 160 exposures per user: desig
 - sign-flip permutation (twins): every user's two arms are swapped or not; all 2^n swaps when they are
   few, else a keyed random sample. Exact if the arms are exchangeable, whatever the distribution.
 
-Not covered: covariate adjustment (CUPED), a second cluster such as the repository, sequential looks,
-correction for several metrics, variance between training seeds. One trained model is one draw.
+Covariates (CUPED), strata, sequential looks and several metrics: `echo_ray.experiment`. Not covered: a
+second cluster such as the repository, variance between training seeds. One trained model is one draw.
 """
 
 import math
@@ -33,9 +33,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
-from echo_ray.rng import digest
+from echo_ray.resampling import bca, resample, sign_flip
 
 SHOWN_MS = 750
 """Visible time from which a painted proposal counts as shown even if it was not accepted (ms)."""
@@ -45,7 +45,6 @@ AGREEMENT = 0.15
 Array = npt.NDArray[np.float64]
 Counts = Sequence[float] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
-_CHUNK = 4_000_000  # resampled cells held at once: 32 MB
 _NO_INTERVAL = (math.nan, math.nan)
 
 
@@ -103,7 +102,7 @@ def variance(y: Counts, n: Counts) -> float:
     """Delta-method variance of `rate(y, n)`, clustered by user; NaN for one user or no denominator."""
     if len(y) < 2:
         return math.nan
-    return float(_mean_variance(_influence(_array(y), _array(n))[1]))
+    return float(_mean_variance(influence(y, n)[1]))
 
 
 def interval(y: Counts, n: Counts) -> tuple[float, float]:
@@ -126,17 +125,31 @@ def delta(
     Users are the last axis; leading axes are independent experiments. `paired`: position i is the same
     user in both arms. Needs at least two users per arm; zero denominators give NaN.
     """
-    base, z_base = _influence(_array(y_base), _array(n_base))
-    echo, z_echo = _influence(_array(y_echo), _array(n_echo))
+    base, z_base = influence(y_base, n_base)
+    echo, z_echo = influence(y_echo, n_echo)
+    return np.asarray(echo - base), *standard_error(z_base, z_echo, paired=paired)
+
+
+def influence(y: Counts, n: Counts) -> tuple[Array, Array]:
+    """(R, z): ratio of sums over the last axis, and each user's linearised share of its error.
+
+    The error of R is the mean of z to first order, whatever further function of users is built on it.
+    """
+    y, n = _array(y), _array(n)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = y.sum(axis=-1) / n.sum(axis=-1)
+        return ratio, (y - ratio[..., None] * n) / n.mean(axis=-1, keepdims=True)
+
+
+def standard_error(z_base: Array, z_echo: Array, *, paired: bool) -> tuple[Array, Array]:
+    """(standard error, degrees of freedom) of mean(z_echo) - mean(z_base): twins or Welch-Satterthwaite."""
     if paired:
         variances = _mean_variance(z_echo - z_base)
-        freedom = np.full_like(variances, z_base.shape[-1] - 1)
-    else:
-        a, b = _mean_variance(z_base), _mean_variance(z_echo)
-        variances = a + b
-        with np.errstate(invalid="ignore", divide="ignore"):
-            freedom = variances**2 / (a**2 / (z_base.shape[-1] - 1) + b**2 / (z_echo.shape[-1] - 1))
-    return np.asarray(echo - base), np.sqrt(variances), freedom
+        return np.sqrt(variances), np.full_like(variances, z_base.shape[-1] - 1)
+    a, b = _mean_variance(z_base), _mean_variance(z_echo)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        freedom = (a + b) ** 2 / (a**2 / (z_base.shape[-1] - 1) + b**2 / (z_echo.shape[-1] - 1))
+    return np.sqrt(a + b), freedom
 
 
 def difference(
@@ -148,13 +161,15 @@ def difference(
     paired: bool,
     seed: int = 0,
     resamples: int = 10_000,
+    signed: bool = False,
 ) -> Difference:
     """Echo minus base of sum(y) / sum(n), per-user counts, with all three methods (module docstring).
 
-    `paired` says that position i is the same user in both arms. Randomness depends on `seed` and on the
-    users' counts, not on their order. Raises ValueError for ragged, negative or non-finite counts.
+    `paired` says that position i is the same user in both arms; `signed` that a numerator may be negative
+    (time saved). Randomness depends on `seed` and on the users' counts, not on their order. Raises
+    ValueError for ragged, negative or non-finite counts.
     """
-    base, echo = _users(y_base, n_base), _users(y_echo, n_echo)
+    base, echo = _users(y_base, n_base, signed), _users(y_echo, n_echo, signed)
     if paired and base.shape != echo.shape:
         raise ValueError(f"twins need the same users in both arms, got {base.shape[1]} and {echo.shape[1]}")
     users = (base.shape[1], echo.shape[1])
@@ -185,7 +200,7 @@ def difference(
         method=method,
         bootstrap_ci95=boot_ci,
         bootstrap_se=boot_se,
-        permutation_p=_sign_flip(base, echo, seed, resamples) if paired else None,
+        permutation_p=sign_flip(base, echo, seed, resamples) if paired else None,
         agrees=None if math.isnan(boot_se) else abs(boot_se / se - 1) <= AGREEMENT,
         users=users,
         reason="too many resamples had a zero denominator" if math.isnan(boot_se) else None,
@@ -197,86 +212,25 @@ def _bootstrap(
 ) -> tuple[tuple[float, float], float]:
     """(BCa interval, standard error) over resampled users; NaN when over 1% of them have no denominator."""
     if paired:
-        y_base, n_base, y_echo, n_echo = _resample(np.vstack([base, echo]), resamples, seed, "twins")
+        y_base, n_base, y_echo, n_echo = resample(np.vstack([base, echo]), resamples, seed, "twins")
     else:
-        y_base, n_base = _resample(base, resamples, seed, "base")
-        y_echo, n_echo = _resample(echo, resamples, seed, "echo")
+        y_base, n_base = resample(base, resamples, seed, "base")
+        y_echo, n_echo = resample(echo, resamples, seed, "echo")
     valid = (n_base > 0) & (n_echo > 0)
     if valid.mean() < 0.99:
         return _NO_INTERVAL, math.nan
     rates_base, rates_echo = y_base[valid] / n_base[valid], y_echo[valid] / n_echo[valid]
     draws = rates_echo - rates_base
-    (ratio_base, z_base), (ratio_echo, z_echo) = _influence(*base), _influence(*echo)
+    (ratio_base, z_base), (ratio_echo, z_echo) = influence(*base), influence(*echo)
     size_base, size_echo = base.shape[1], echo.shape[1]
     if paired:
-        influence = z_echo - z_base
+        shares = z_echo - z_base
         squared = draws.var(ddof=1) * size_base / (size_base - 1)
     else:
-        influence = np.concatenate([z_echo / size_echo, -z_base / size_base])
+        shares = np.concatenate([z_echo / size_echo, -z_base / size_base])
         squared = rates_base.var(ddof=1) * size_base / (size_base - 1)
         squared += rates_echo.var(ddof=1) * size_echo / (size_echo - 1)
-    return _bca(draws, float(ratio_echo - ratio_base), influence), math.sqrt(squared)
-
-
-def _bca(draws: Array, estimate: float, influence: Array) -> tuple[float, float]:
-    """Efron's BCa interval; the acceleration comes from the linearised influence of each user."""
-    below = float(np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate))
-    shift = float(special.ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
-    acceleration = float(np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5))
-    z = shift + special.ndtri(np.array([0.025, 0.975]))
-    low, high = np.quantile(draws, special.ndtr(shift + z / (1 - acceleration * z)))
-    return float(low), float(high)
-
-
-def _resample(columns: Array, resamples: int, seed: int, key: str) -> Array:
-    """Return sums of each row of `columns` over users drawn with replacement: (rows, resamples)."""
-    # Sorting the users makes the draws a function of the data, not of the order in which it arrived.
-    columns = columns[:, np.lexsort(columns)]
-    users = columns.shape[1]
-    random = np.random.default_rng(digest(seed, "bootstrap", key))
-    sums = np.empty((columns.shape[0], resamples))
-    step = max(1, _CHUNK // users)
-    for start in range(0, resamples, step):
-        picked = random.integers(0, users, (min(step, resamples - start), users))
-        for row, column in enumerate(columns):
-            sums[row, start : start + step] = column[picked].sum(axis=1)
-    return sums
-
-
-def _sign_flip(base: Array, echo: Array, seed: int, resamples: int) -> float:
-    """Two-sided p-value of the difference when every user's arms may be swapped."""
-    stacked = np.vstack([base, echo])
-    stacked = stacked[:, np.lexsort(stacked)]
-    base, echo = stacked[:2], stacked[2:]
-    users = base.shape[1]
-    observed = abs(rate(*echo) - rate(*base))
-    exact = users < resamples.bit_length()
-    total = 1 << users if exact else resamples
-    random = np.random.default_rng(digest(seed, "sign flip"))
-    extreme = 0
-    step = max(1, _CHUNK // users)
-    for start in range(0, total, step):
-        count = min(step, total - start)
-        if exact:
-            swap = (np.arange(start, start + count)[:, None] >> np.arange(users)) & 1
-        else:
-            swap = random.integers(0, 2, (count, users))
-        moved = (echo - base) @ swap.T.astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            y_base, n_base = base.sum(axis=1)[:, None] + moved
-            y_echo, n_echo = echo.sum(axis=1)[:, None] - moved
-            swapped = np.abs(y_echo / n_echo - y_base / n_base)
-        # Negated so that NaN (an arm emptied by the swap) counts against the effect.
-        extreme += int(np.sum(~(swapped < observed - 1e-12)))
-    # The random sample counts the observed assignment too, else p could be 0 (Phipson, Smyth 2010).
-    return extreme / total if exact else (extreme + 1) / (total + 1)
-
-
-def _influence(y: Array, n: Array) -> tuple[Array, Array]:
-    """(R, z): ratio of sums over the last axis, and each user's linearised share of its error."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = y.sum(axis=-1) / n.sum(axis=-1)
-        return ratio, (y - ratio[..., None] * n) / n.mean(axis=-1, keepdims=True)
+    return bca(draws, float(ratio_echo - ratio_base), shares), math.sqrt(squared)
 
 
 def _mean_variance(values: Array) -> Array:
@@ -292,12 +246,12 @@ def _array(values: Counts) -> Array:
     return np.asarray(values, dtype=np.float64)
 
 
-def _users(y: Counts, n: Counts) -> Array:
+def _users(y: Counts, n: Counts, signed: bool) -> Array:
     """(2, users) array of numerators and denominators, checked."""
     numerators, denominators = _array(y), _array(n)
     if numerators.ndim != 1 or numerators.shape != denominators.shape:
         raise ValueError(f"per-user counts differ in shape: {numerators.shape} and {denominators.shape}")
     stacked = np.vstack([numerators, denominators])
-    if not np.all(np.isfinite(stacked)) or np.any(stacked < 0):
+    if not np.all(np.isfinite(stacked)) or np.any(stacked[int(signed) :] < 0):
         raise ValueError("per-user counts must be finite and not negative")
     return stacked

@@ -23,9 +23,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
 from echo_ray import scores
+from echo_ray.resampling import bca
 from echo_ray.rng import digest
 
 Array = npt.NDArray[np.float64]
@@ -257,18 +258,8 @@ def interval(value: float, draws: Array, without: Array) -> list[float] | None:
     draws = draws[there]
     if np.ptp(draws) <= 1e-12 * max(1.0, abs(value)):
         return None
-    below = float(np.mean(draws < value) + 0.5 * np.mean(draws == value))
-    shift = float(special.ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
-    moved = without.mean() - without
-    spread = float(np.sum(moved**2)) ** 1.5
-    acceleration = float(np.sum(moved**3)) / (6 * spread) if spread > 0 else 0.0
     reach = float(stats.t.ppf(0.975, users - 1)) * math.sqrt(users / (users - 1))
-    levels = []
-    for z in (shift - reach, shift + reach):
-        scale = 1 - acceleration * z
-        levels.append(float(special.ndtr(shift + z / scale)) if scale > 0 else float(z > 0))
-    low, high = np.quantile(draws, sorted(levels))
-    return [float(low), float(high)]
+    return list(bca(draws, value, without.mean() - without, reach))
 
 
 def _known(value: float) -> float | None:

@@ -1,0 +1,15 @@
+"""Statistics of an experiment: two arms' counts per user in, an answer that survives a hostile reader out.
+
+`analyse.analyse` is the entry; everything beneath it is pure and usable alone.
+
+    inputs      arms, metrics as ratios of counts   adjust        CUPED, post-stratification
+    analyse     the whole experiment                sequential    peeking: mSPRT, confidence sequence
+    groups      a comparison per language           looks         planned looks: O'Brien-Fleming
+    compare     one metric by every method          multiplicity  false discoveries, fixed sequence
+    estimates   the value returned, log scale       power         power, MDE, sample size
+    few         correction for few users            srm           sample ratio mismatch
+    proposals   AR at equal lengths                 flags         users who are no people
+                                                    naive         the wrong test, to be shown
+
+Delta method, bootstrap, sign flip: `echo_ray.metrics` and `echo_ray.resampling`.
+"""
