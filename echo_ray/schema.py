@@ -188,7 +188,7 @@ class Drop(StrEnum):
     LENGTH_BAND = "length_band"
     """balance: sampled away in its length band."""
     CONTROL_UNUSED = "control_unused"
-    """controls: left out of a control arm of a study, which has no use for it."""
+    """distil, balance: a control arm of a study has no use for it (`controls`)."""
     NO_ROOM = "no_room"
     """pack: prompt and target do not fit `pack.cutoff_len` tokens."""
 
