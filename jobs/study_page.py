@@ -96,7 +96,9 @@ def arms_chart(value: Value, metric: str, by_population: bool) -> dict[str, Any]
     rows: dict[str, dict[str, Any]] = {}
     for name, about, population, rate in found:
         key = population if by_population else f"{name}\n{population}"
-        row = rows.setdefault(key, {"name": population if by_population else name, "marks": [], "said": "", "link": []})
+        row = rows.setdefault(
+            key, {"name": population if by_population else name, "marks": [], "said": "", "link": []}
+        )
         row["marks"].append(mark(name, rate))
         row["about"] = "" if by_population else about
         row["said"] = f"{row['said']} to {percent(rate['value'])}".removeprefix(" to ")

@@ -84,6 +84,7 @@ def plan(config: StudyRun) -> tuple[Step, ...]:
     if not study.arms:
         raise ConfigError("study.arms is empty: name at least one arm, or take a configs/study_*.yaml")
     _check_sections(study.arms)
+    _check_sources(config)
     build_ = _Builder(config)
     for arm in study.arms:
         for seed in study.seeds:
@@ -131,6 +132,19 @@ def _check_sections(arms: tuple[Arm, ...]) -> None:
                     f"study.arms: arm {arm.name} has settings of {section!r}, which no step of a study "
                     f"reads; sections are {', '.join(known)}"
                 )
+
+
+def _check_sources(config: StudyRun) -> None:
+    """Static arms may not learn from a project that somebody is measured on."""
+    worked_on = dict.fromkeys(config.simulate.sources, "simulate.sources")
+    for population in config.study.populations:
+        for source in population.simulate.get("sources", ()):
+            worked_on.setdefault(source, f"population {population.name}")
+    for source in config.study.static_sources:
+        if source in worked_on:
+            raise ConfigError(
+                f"study.static_sources: {source} is what {worked_on[source]} works on: name another project"
+            )
 
 
 class _Builder:
@@ -238,8 +252,9 @@ class _Builder:
         return self._stage("mine", log, arm)
 
     def _sources(self, arm: Arm) -> str:
-        control = {"control": {"sources": self._study.static_sources}}
-        return self._add("sources", {}, control, arm)
+        simulate = self._config.simulate
+        own = {"sources": self._study.static_sources, "languages": simulate.languages}
+        return self._add("sources", {}, {"control": own}, arm)
 
     def _model(self, name: str, seed: int) -> dict[str, str]:
         return {} if name == BASE else {"model": self.trained(self._study.arm(name), seed)}

@@ -40,6 +40,19 @@ def test_what_was_deleted_a_moment_later_is_a_raw_target_all_the_same() -> None:
     assert "right" == mined["commit"][0].as_py()
 
 
+def test_what_entered_from_the_own_proposal_is_the_models() -> None:
+    rows = [
+        request("a", 0, "", proposal="return x"),
+        request("b", 900, "return x"),
+        request("c", 1800, "return x;"),
+    ]
+    raw = raw_log(mine(table_of(rows), MineConfig())).table
+    assert ["return x", ";", ""] == raw["commit"].to_pylist()
+    assert [(8, 0), (0, 1), (0, 0)] == list(
+        zip(raw["model_chars"].to_pylist(), raw["human_chars"].to_pylist(), strict=True)
+    )
+
+
 def test_files_and_sessions_are_streams_of_their_own() -> None:
     rows = [
         request("a", 0, "", file="one"),

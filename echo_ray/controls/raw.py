@@ -48,10 +48,13 @@ def raw_log(table: pa.Table) -> Controlled:
     """Mined samples of whole sessions (`schema.SAMPLE`, in the order of the log) with raw commits.
 
     Contexts and ids stay; whatever mining found (commit, end, confidence, who wrote it, reasons) is replaced.
+    What entered from the row's own proposal is the model's, all else a person's, so that `select` treats raw
+    targets as it treats others.
     Raises SchemaError for a missing column.
     """
     table = conform(table, schema.SAMPLE, NEEDED, "raw log")
     names = ("user", "session", "file", "prefix", "suffix", "prefix_complete", "suffix_complete")
+    accepted = table["accepted_chars"].fill_null(0).to_pylist()
     commits: list[object] = ["" for _ in range(table.num_rows)]
     drops: list[object] = [Drop.UNOBSERVED.value for _ in range(table.num_rows)]
     counts: Counter[str] = Counter(rows=table.num_rows, text=0, void=0, last=0, lost=0)
@@ -70,6 +73,9 @@ def raw_log(table: pa.Table) -> Controlled:
         counts["text" if text.strip() else "void"] += 1
     counts["last"] = len(open_)
     nothing: list[object] = [None] * table.num_rows
-    columns = ("end_reason", "end_ts_ms", "snapshots", "confidence", "human_chars", "model_chars")
-    unknown = dict.fromkeys((*columns, "pasted_chars"), nothing)
-    return Controlled(replaced(table, commit=commits, drop=drops, **unknown), dict(counts))
+    unknown = dict.fromkeys(("end_reason", "end_ts_ms", "snapshots", "confidence", "pasted_chars"), nothing)
+    sizes = [len(str(commit)) for commit in commits]
+    model: list[object] = [min(size, taken) for size, taken in zip(sizes, accepted, strict=True)]
+    human: list[object] = [max(0, size - taken) for size, taken in zip(sizes, accepted, strict=True)]
+    changes = {"commit": commits, "drop": drops, "model_chars": model, "human_chars": human, **unknown}
+    return Controlled(replaced(table, **changes), dict(counts))
