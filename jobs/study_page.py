@@ -39,7 +39,7 @@ def render(value: Value) -> str:
         forest=[chart for chart in (forest(value, metric) for metric in METRICS) if chart],
         contrasts=[contrast_row(one) for one in value["contrasts"]],
         arms=[row for arm in value["arms"] for row in arm_rows(arm)],
-        facts=[(arm["name"], arm["facts"]) for arm in value["arms"] if arm["facts"]],
+        facts=[(arm["name"], shown) for arm in value["arms"] if (shown := _plain_facts(arm))],
         several=len({name for arm in value["arms"] for name in arm["populations"]}) > 1,
     )
 
@@ -50,6 +50,8 @@ def paper_chart(value: Value, metric: str) -> dict[str, Any] | None:
     if not rows:
         return None
     place, marks = _axis([number for row in rows for number in row[metric]], percents=True)
+    # As many digits as the paper prints.
+    digits = max(2 if round(1000 * number) / 1000 != number else 1 for row in rows for number in row[metric])
     return {
         "name": METRICS[metric],
         "ticks": marks,
@@ -58,13 +60,18 @@ def paper_chart(value: Value, metric: str) -> dict[str, Any] | None:
                 "name": row["name"],
                 "about": "",
                 "marks": [
-                    {"x": place(number), "ci": None, "kind": kind, "text": f"{words} {percent(number)}"}
+                    {
+                        "x": place(number),
+                        "ci": None,
+                        "kind": kind,
+                        "text": f"{words} {percent(number, digits)}",
+                    }
                     for number, kind, words in zip(
                         row[metric], ("m0", "m5"), ("static fine-tuning", "Echo"), strict=True
                     )
                 ],
                 "link": sorted(at for at in map(place, row[metric]) if at is not None),
-                "said": f"{percent(row[metric][0])} to {percent(row[metric][1])}",
+                "said": " to ".join(percent(number, digits) for number in row[metric]),
             }
             for row in rows
         ],
@@ -229,6 +236,11 @@ def arm_rows(arm: Value) -> Iterable[dict[str, Any]]:
             "length": decimal(found["mean_shown_chars"] if found else None),
             "silent": percent(found["silent_rate"] if found else None),
         }
+
+
+def _plain_facts(arm: Value) -> dict[str, Any]:
+    """What else is known of an arm, as far as it is one number or word each."""
+    return {key: fact for key, fact in arm["facts"].items() if isinstance(fact, int | float | str)}
 
 
 def kind(name: str) -> str:

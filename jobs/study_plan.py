@@ -19,40 +19,10 @@ from typing import Any
 from echo_ray.config import build, fingerprint
 from echo_ray.errors import ConfigError
 from jobs.study_config import BASE, PARTS, Arm, Population, StudyRun
+from jobs.study_stages import BALANCE_OFF, SECTIONS, SELECT_OFF, VERIFY_OFF, check_sections, check_sources
 
 Settings = Mapping[str, Mapping[str, Any]]
 """Settings that differ from the run's, by section; section `control` is the step's own."""
-
-SECTIONS = {
-    "experience": ("simulate", "serve"),
-    "measure": ("simulate", "serve"),
-    "mine": ("import", "mine"),
-    "distil": ("distil", "teacher"),
-    "verify": ("verify", "judge"),
-    "select": ("select",),
-    "perplexity": ("perplexity", "pack"),
-    "balance": ("balance",),
-    "pack": ("pack",),
-    "train": ("train",),
-    "evaluate": ("evaluate", "pack"),
-}
-"""Sections that decide what a stage makes; stages that are not named have `control` alone."""
-_VERIFY_OFF = (
-    *("void", "sentinel", "repeat", "syntax", "indentation", "names", "secrets", "personal", "malice"),
-)
-_ANYTHING = 1_000_000
-_SELECT_OFF = {
-    "per_gap": _ANYTHING,
-    "duplicates": False,
-    "max_user_factor": _ANYTHING,
-    "max_model_share": 1.0,
-    "max_pasted_share": 1.0,
-}
-_BALANCE_OFF: Mapping[str, Mapping[str, Any]] = {
-    "void": {"void_ratio": _ANYTHING, "void_exponent": 0.0},
-    "length": {"max_copies": 1.0, "keep_at_least": 1.0},
-    "perplexity": {"perplexity_quantile": 1.0, "tail_keep": 1.0},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +53,8 @@ def plan(config: StudyRun) -> tuple[Step, ...]:
     study = config.study
     if not study.arms:
         raise ConfigError("study.arms is empty: name at least one arm, or take a configs/study_*.yaml")
-    _check_sections(study.arms)
-    _check_sources(config)
+    check_sections(study.arms)
+    check_sources(config)
     build_ = _Builder(config)
     for arm in study.arms:
         for seed in study.seeds:
@@ -121,30 +91,6 @@ def as_rows(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
         }
         for step in steps
     ]
-
-
-def _check_sections(arms: tuple[Arm, ...]) -> None:
-    known = sorted({section for sections in SECTIONS.values() for section in sections})
-    for arm in arms:
-        for section in arm.settings:
-            if section not in known:
-                raise ConfigError(
-                    f"study.arms: arm {arm.name} has settings of {section!r}, which no step of a study "
-                    f"reads; sections are {', '.join(known)}"
-                )
-
-
-def _check_sources(config: StudyRun) -> None:
-    """Static arms may not learn from a project that somebody is measured on."""
-    worked_on = dict.fromkeys(config.simulate.sources, "simulate.sources")
-    for population in config.study.populations:
-        for source in population.simulate.get("sources", ()):
-            worked_on.setdefault(source, f"population {population.name}")
-    for source in config.study.static_sources:
-        if source in worked_on:
-            raise ConfigError(
-                f"study.static_sources: {source} is what {worked_on[source]} works on: name another project"
-            )
 
 
 class _Builder:
@@ -228,15 +174,13 @@ class _Builder:
         else:
             stage = {"whole": "whole_commits", "accepted": "accepted_text"}[arm.target]
             data = self._add(stage, {"input": data}, {}, arm)
-        off: Settings = (
-            {} if arm.verified else {"verify": {**dict.fromkeys(_VERIFY_OFF, False), "judge": "none"}}
-        )
+        off: Settings = {} if arm.verified else {"verify": VERIFY_OFF}
         data = self._stage("verify", data, arm, off)
-        data = self._stage("select", data, arm, {} if arm.selected else {"select": _SELECT_OFF})
+        data = self._stage("select", data, arm, {} if arm.selected else {"select": SELECT_OFF})
         off = {} if "perplexity" in arm.proportions else {"perplexity": {"backend": "none"}}
         data = self._stage("perplexity", data, arm, off)
         left_out = [part for part in PARTS if part not in arm.proportions]
-        natural = {key: value for part in left_out for key, value in _BALANCE_OFF[part].items()}
+        natural = {key: value for part in left_out for key, value in BALANCE_OFF[part].items()}
         data = self._stage("balance", data, arm, {"balance": natural} if natural else {})
         if arm.placebo != "none":
             data = self._add(arm.placebo, {"input": data}, self._control(), arm)

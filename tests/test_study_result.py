@@ -182,6 +182,20 @@ def test_every_figure_has_a_page_that_loads_nothing(figure: Figure, tmp_path: Pa
     assert all(f"> {name}<" in text or f">{name}<" in text for name in ("acceptance rate", "generation rate"))
 
 
+def test_the_papers_table_is_printed_with_its_digits() -> None:
+    text = study_page.render(study_result.build(example("table1")))
+    assert "25.01% to 37.55%" in text
+    assert "25.7% to 35.7%" in study_page.render(study_result.build(example("fig4")))
+
+
+def test_further_facts_of_an_arm_are_shown_where_they_are_single_values() -> None:
+    found = example("ppl")
+    found["arms"][0]["facts"] = {"noise_recall": 0.75, "by_reason": {"x": 1}, "clean_loss": None}
+    text = study_page.render(study_result.build(found))
+    assert "noise recall 0.75" in text
+    assert "by reason" not in text
+
+
 def test_text_from_settings_cannot_become_markup() -> None:
     found = example("fig4") | {"title": "<script>alert(1)</script>"}
     found["arms"][0]["about"] = '"><img onerror=x>'

@@ -9,6 +9,7 @@ samples; draws are keyed by record ids, so order and sharding change nothing.
     placebos  shuffled targets, voids in random places               (after `balance`)
     noise     pasted blocks of foreign code                          (after `mine`)
     sizes     nested subsets, equal numbers of target tokens
+    facts     what is counted of an arm's data, for its page
 
 Unlike stages, controls replace what earlier stages wrote: that is what they are for. `Controlled.counts` says
 how often, for the manifest.
