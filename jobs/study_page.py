@@ -234,6 +234,7 @@ def arm_rows(arm: Value) -> Iterable[dict[str, Any]]:
             "rates": rates,
             "shown": count(found["shown"] if found else None),
             "length": decimal(found["mean_shown_chars"] if found else None),
+            "rate": decimal(found["shown_per_100_typed"] if found else None),
             "silent": percent(found["silent_rate"] if found else None),
         }
 

@@ -39,8 +39,9 @@ from jobs.study_pool import pooled, slope
 VERSION = "1"
 RATES = ("acceptance_rate", "generation_rate")
 BENCH = ("bleu", "exact_match")
-DIFFERENCES = (*RATES, "retained_chars_per_minute")
-_FACTS = ("shown", "requests", "mean_shown_chars", "silent_rate")
+DIFFERENCES = (*RATES, "retained_chars_per_minute", "mean_shown_chars", "exposures_per_typed_char")
+"""Metrics whose differences are pooled, where every seed has them."""
+_FACTS = ("shown", "requests", "mean_shown_chars", "shown_per_100_typed", "silent_rate")
 
 Results = Mapping[str, Any]
 
@@ -166,6 +167,9 @@ def _contrasts(found: Sequence[Mapping[str, Any]], correction: str) -> list[dict
                 "population": population,
                 "primary": any(run.get("primary") for run in runs),
                 "users": min(run["users"] for run in runs),
+                "disagreements": sum(
+                    run["difference"][name].get("agrees") is False for run in runs for name in RATES
+                ),
                 "difference": {
                     name: {**asdict(one), "direction": one.direction} for name, one in differences.items()
                 },

@@ -69,6 +69,9 @@ def caveats(value: Value) -> list[str]:
     short = [arm["name"] for arm in value["arms"] if arm["data"].get("missing_tokens")]
     if short:
         said.append(f"Fewer target tokens than the arm that they are matched to: {_listed(short)}.")
+    odd = [" against ".join(_pair(one)) for one in value["contrasts"] if one["disagreements"]]
+    if odd:
+        said.append(f"Delta method and bootstrap disagree about the error of {_listed(odd)}.")
     if not value["paper"]["rows"]:
         said.append("The text of the paper gives no numbers here, so only its claim stands beside ours.")
     return said

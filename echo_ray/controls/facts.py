@@ -35,8 +35,8 @@ def noise_found(noisy: pa.Table, balanced: pa.Table, config: NoiseConfig) -> dic
     """How much pasted noise was found, and what clean text went with it.
 
     `noisy` is what `paste_noise` made, `balanced` what the pipeline made of it. A row counts if it has text
-    and no `drop` before. `noise_recall` is the share of pasted rows that are not trained on, `clean_loss` that
-    of the others; `by_reason` counts pasted rows by what found them. Null where there is no such row.
+    and no `drop` before. `noise_recall` is the share of pasted rows that are not trained on, `clean_loss`
+    that of the others; `by_reason` counts pasted rows by what found them. Null where there is no such row.
     """
     before = {
         sample_id
