@@ -3,8 +3,8 @@
 If an arm gains no more than its placebo, what helped was the mixture, the domain or the amount of training,
 not the signal. Both need the whole data set at once: 200,000 rows take about a second.
 
-Not covered: erasure inside shuffled data. A text stands in another user's row there, where `erase`, which goes
-by user, does not find it: remove that step's folder and what was made of it.
+Not covered: erasure inside shuffled data. A text stands in another user's row there, where `erase`, which
+goes by user, does not find it: remove that step's folder and what was made of it.
 """
 
 from collections import Counter, defaultdict
