@@ -187,6 +187,8 @@ class Drop(StrEnum):
     """balance: more empty targets than the void schedule allows."""
     LENGTH_BAND = "length_band"
     """balance: sampled away in its length band."""
+    CONTROL_UNUSED = "control_unused"
+    """distil, balance: a control arm of a study has no use for it (`controls`)."""
     NO_ROOM = "no_room"
     """pack: prompt and target do not fit `pack.cutoff_len` tokens."""
 

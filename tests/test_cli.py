@@ -12,6 +12,7 @@ import pytest
 from echo_ray import config
 from jobs.__main__ import VERBS, demo_file, main, manual, named
 from jobs.settings import RunConfig
+from jobs.study_config import StudyRun
 from tests.tiny import write_tokenizer
 
 CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
@@ -19,7 +20,7 @@ CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_configuration_loads(path: Path) -> None:
-    config.load(RunConfig, path)
+    config.load(StudyRun if path.name.startswith("study_") else RunConfig, path)
 
 
 def test_the_demo_configuration_is_where_the_verb_looks_for_it() -> None:
