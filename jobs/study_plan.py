@@ -52,7 +52,7 @@ def plan(config: StudyRun) -> tuple[Step, ...]:
     """
     study = config.study
     if not study.arms:
-        raise ConfigError("study.arms is empty: name at least one arm, or take a configs/study_*.yaml")
+        raise ConfigError("study.arms is empty: name at least one arm")
     check_sections(study.arms)
     check_sources(config)
     build_ = _Builder(config)

@@ -17,7 +17,7 @@ from echo_ray.stages import verify as verifying
 from jobs.study_config import BASE, PARTS, StudyRun
 from jobs.study_plan import Step, as_rows, counts, plan
 
-FILES = sorted((Path(__file__).parent.parent / "configs").glob("study_*.yaml"))
+FILES = sorted((Path(__file__).parent / "data" / "studies").glob("study_*.yaml"))
 PLACEBOS = ("none", "shuffled_targets", "random_voids", "random_cuts")
 
 
