@@ -149,6 +149,14 @@ VERBS = {
         ("experiment", "simulate", "serve", "import", "cluster"),
         "two models on the same simulated developers, or two arms of a served log, and the difference",
     ),
+    "study": Verb(
+        "jobs.study:study",
+        (
+            *("study", "cluster", "simulate", "serve", "import", "mine", "distil", "teacher", "verify"),
+            *("judge", "select", "perplexity", "balance", "pack", "train", "evaluate", "experiment"),
+        ),
+        "a figure of the paper in miniature: arms, seeds and developers, from the log to one page",
+    ),
     "calibrate": Verb(
         "jobs.calibrate:calibrate",
         ("calibrate", "simulate", "serve", "cluster"),

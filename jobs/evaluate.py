@@ -57,6 +57,18 @@ class Model:
 
 def run(config: RunConfig, command: str = "") -> None:
     """Verb `evaluate`."""
+    value = evaluated(config)
+    print(evaluate_page.text(value))
+    assert config.evaluate.output is not None
+    print(f"{STAGE:<10} {config.evaluate.output / PAGE} (and {FIGURES})")
+
+
+def evaluated(config: RunConfig) -> dict[str, Any]:
+    """Ask all models, write figures and page; the value of `evaluate.json`. What is done is not done again.
+
+    Raises ConfigError and SchemaError for settings and input that cannot work, StageError for models that
+    failed.
+    """
     section = config.evaluate
     source, output = folders(STAGE, section)
     chosen = models_of(config)
@@ -73,8 +85,7 @@ def run(config: RunConfig, command: str = "") -> None:
     value = _value(section, chosen, samples, manifest, places)
     _write(output / FIGURES, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     _write(output / PAGE, evaluate_page.render(value))
-    print(evaluate_page.text(value))
-    print(f"{STAGE:<10} {output / PAGE} (and {FIGURES})")
+    return value
 
 
 def models_of(config: RunConfig) -> list[Model]:

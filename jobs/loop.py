@@ -6,12 +6,13 @@ settings changed redoes what they touch and what follows.
 
 import time
 
-from echo_ray import models, refinery
+from echo_ray import refinery
 from echo_ray.cluster import running
 from jobs import card, gather, report, stages
 from jobs.balance import balance_samples
 from jobs.experiment import twins
 from jobs.perplexity import perplexity_samples
+from jobs.references import from_one_base
 from jobs.select import select_samples
 from jobs.settings import RunConfig
 from jobs.simulate import check, experience
@@ -26,13 +27,7 @@ def loop(config: RunConfig, command: str) -> None:
     """Verb `loop`: everything into `run.output`, the report last."""
     began = time.monotonic()
     run = config.run.output
-    base = config.serve.model or models.BASE
-    config = config.updated(
-        pack={**config.pack.model_dump(), "model": config.pack.model or base},
-        perplexity={**config.perplexity.model_dump(), "model": config.perplexity.model or base},
-        train={**config.train.model_dump(), "model": config.train.model or base},
-        experiment={**config.experiment.model_dump(), "base": config.experiment.base or base},
-    )
+    config = from_one_base(config)
     check(config, ("train", "heldout"))
     refinery.check_distil(config.distil, config.teacher)
     refinery.check_verify(config.verify, config.judge)

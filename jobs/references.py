@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from echo_ray import registry
+from echo_ray import models, registry
 from echo_ray.serve.config import Arm
 from jobs.settings import RunConfig
 
@@ -31,6 +31,19 @@ def resolved(config: RunConfig, sections: Collection[str]) -> RunConfig:
         arms = {name: _arm(name, arm) for name, arm in serve.arms.items()}
         changes["serve"] = serve.updated(arms={name: arm.model_dump() for name, arm in arms.items()})
     return config.updated(**changes) if changes else config
+
+
+def from_one_base(config: RunConfig) -> RunConfig:
+    """`config` with the model that is served as that of every stage that names none; the bundled base when
+    nothing names one.
+    """
+    base = config.serve.model or models.BASE
+    return config.updated(
+        pack={**config.pack.model_dump(), "model": config.pack.model or base},
+        perplexity={**config.perplexity.model_dump(), "model": config.perplexity.model or base},
+        train={**config.train.model_dump(), "model": config.train.model or base},
+        experiment={**config.experiment.model_dump(), "base": config.experiment.base or base},
+    )
 
 
 def _arm(name: str, arm: Arm) -> Arm:

@@ -27,6 +27,7 @@ from jobs.keys_config import KeysConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
 from jobs.models_config import ModelsConfig
 from jobs.search_config import SearchConfig
+from jobs.study_config import StudyConfig
 from jobs.validity_config import ValidityConfig
 from simulator.config import SimulateConfig
 
@@ -132,6 +133,7 @@ class RunConfig(Config):
     arms: ArmsConfig = ArmsConfig()
     doctor: DoctorConfig = DoctorConfig()
     experiment: ExperimentConfig = ExperimentConfig()
+    study: StudyConfig = StudyConfig()
     pretrain: PretrainConfig = PretrainConfig()
     compare: CompareConfig = CompareConfig()
     calibrate: CalibrateConfig = CalibrateConfig()

@@ -9,8 +9,10 @@ import contextlib
 import difflib
 import functools
 import json
+import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,14 +87,23 @@ def check(config: RunConfig, splits: Sequence[Split]) -> None:
             preflight.check_port(answering.serve.host, answering.serve.port)
 
 
-def experience(config: RunConfig, log: Path, folder: Path) -> Manifest:
-    """Let the developers work, leave their requests partitioned in `log`, and in `folder` the sealed truth,
-    `tallies.jsonl` and the manifest. Users who were done when the job was killed are not simulated again.
+def experience(
+    config: RunConfig,
+    log: Path,
+    folder: Path,
+    split: Split = "train",
+    shared: Callable[[], str] | None = None,
+) -> Manifest:
+    """Let the developers of `split` work, leave their requests partitioned in `log`, and in `folder` the
+    sealed truth, `tallies.jsonl` and the manifest. Users who were done when the job was killed are not
+    simulated again. `shared` gives the address of a service for several runs (`one_service`), whose log is
+    not compared with ours.
     """
     chosen = plain(config.simulate)
     answering = who_answers(config)
-    users = names("train", chosen.users)
+    users = names(split, chosen.users)
     identity = {"code": __version__, "behaviour": behaviour(chosen), "engine": answering.identity}
+    identity |= {} if split == "train" else {"split": split}
     mark = fingerprint({"stage": STAGE, "users": chosen.users, **identity})
     done = read_manifest(folder)
     if done is not None and done.fingerprint == mark and partition.is_partitioned(log):
@@ -104,8 +115,10 @@ def experience(config: RunConfig, log: Path, folder: Path) -> Manifest:
     (folder / MANIFEST).unlink(missing_ok=True)
     ledger.prepare(folder, mark)
     segments = folder / ledger.WORK / "service"
-    with answers(answering, {}, segments, ledger.left(folder, users)) as url:
-        job = Job(chosen, "train", url, None, folder)
+    todo = ledger.left(folder, users)
+    own = answers(answering, {}, segments, todo) if shared is None or not todo else nullcontext(shared())
+    with own as url:
+        job = Job(chosen, split, url, None, folder)
         spent, workers, wall_s = work(config, [job], answering, [users], STAGE)
     notes = service_log.compare(segments, [ledger.log_folder(folder)])
     summary, imported = collect(config, job, users, log)
@@ -169,7 +182,7 @@ def corpus(section: SimulateConfig, split: Split) -> Corpus:
     return _corpus(plain(section).model_dump_json(exclude={"users", "concurrency"}), split)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=8)
 def _corpus(described: str, split: Split) -> Corpus:
     return sources.load(SimulateConfig.model_validate_json(described), split)
 
@@ -223,6 +236,25 @@ def answers(
         service = launch.start(chosen, progress)
     with service:
         yield service.url
+
+
+@contextlib.contextmanager
+def one_service(config: RunConfig, segments: Path) -> Iterator[Callable[[], str]]:
+    """One service for several runs: started when its address is first asked for, stopped at the end.
+    `segments` holds its own log meanwhile.
+    """
+    answering = who_answers(config)
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def address() -> str:
+            return stack.enter_context(answers(answering, {}, segments, ["somebody"]))
+
+        try:
+            yield address
+        finally:
+            stack.close()
+            shutil.rmtree(segments, ignore_errors=True)
 
 
 def work(

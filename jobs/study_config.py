@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from echo_ray.config import Config
-from jobs.settings import RunConfig
 
 BASE = "base"
 """The model that training starts from, as an arm that is not trained."""
@@ -109,6 +108,8 @@ class StudyConfig(Config):
     """Headline of the page."""
     output: Path = Path("runs/study")
     """Folder of all steps; studies that share it share the steps that they have in common."""
+    report: Path | None = None
+    """Folder for `study.json`, `study.html` and `plan.json`. Absent: one named by the figure, in `output`."""
     arms: tuple[Arm, ...] = ()
     """What is trained."""
     contrasts: tuple[Contrast, ...] = ()
@@ -174,9 +175,3 @@ class StudyConfig(Config):
     def measured(self, arm: Arm) -> tuple[Measure, ...]:
         """What is measured of `arm`."""
         return self.measures if arm.measures is None else arm.measures
-
-
-class StudyRun(RunConfig):
-    """A study's settings, and those of every stage that it runs."""
-
-    study: StudyConfig = StudyConfig()

@@ -18,7 +18,8 @@ from typing import Any
 
 from echo_ray.config import build, fingerprint
 from echo_ray.errors import ConfigError
-from jobs.study_config import BASE, PARTS, Arm, Population, StudyRun
+from jobs.settings import RunConfig
+from jobs.study_config import BASE, PARTS, Arm, Population
 from jobs.study_stages import BALANCE_OFF, SECTIONS, SELECT_OFF, VERIFY_OFF, check_sections, check_sources
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -45,7 +46,36 @@ class Step:
     """Who is measured or compared."""
 
 
-def plan(config: StudyRun) -> tuple[Step, ...]:
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Which step made what, by name."""
+
+    trained: Mapping[tuple[str, int], str]
+    """`train` of an arm and seed."""
+    measured: Mapping[tuple[str, int, str], str]
+    """`measure` of an arm (also `base`), seed and population."""
+    benches: Mapping[int, str]
+    """`evaluate` of a seed."""
+
+
+def places(config: RunConfig) -> Places:
+    """Where `plan` puts the results of each arm."""
+    study, built = config.study, _Builder(config)
+    arms = [arm.name for arm in study.arms if "simulated" in study.measured(arm)]
+    arms += [BASE] if _compares_base(config) else []
+    return Places(
+        trained={(arm.name, seed): built.trained(arm, seed) for arm in study.arms for seed in study.seeds},
+        measured={
+            (name, seed, population.name): built.measured(name, seed, population)
+            for name in arms
+            for seed in study.seeds
+            for population in study.populations
+        },
+        benches={seed: name for seed in study.seeds if (name := built.benched(seed)) is not None},
+    )
+
+
+def plan(config: RunConfig) -> tuple[Step, ...]:
     """All steps of the study, each after its inputs; the same for equal settings.
 
     Raises ConfigError for a study without arms, and for settings of an arm that no stage has.
@@ -59,16 +89,15 @@ def plan(config: StudyRun) -> tuple[Step, ...]:
     for arm in study.arms:
         for seed in study.seeds:
             build_.trained(arm, seed)
-    named = {name for contrast in study.contrasts for name in (contrast.treatment, contrast.control)}
     simulated = [arm for arm in study.arms if "simulated" in study.measured(arm)]
     for population in study.populations:
         for seed in study.seeds:
-            for name in ([BASE] if BASE in named else []) + [arm.name for arm in simulated]:
+            for name in ([BASE] if _compares_base(config) else []) + [arm.name for arm in simulated]:
                 build_.measured(name, seed, population)
             for contrast in study.contrasts:
                 build_.compared(contrast.treatment, contrast.control, seed, population)
     for seed in study.seeds:
-        build_.evaluated([arm for arm in study.arms if "bench" in study.measured(arm)], seed)
+        build_.benched(seed)
     return build_.steps()
 
 
@@ -93,10 +122,14 @@ def as_rows(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
     ]
 
 
+def _compares_base(config: RunConfig) -> bool:
+    return any(BASE in (one.treatment, one.control) for one in config.study.contrasts)
+
+
 class _Builder:
     """Steps by what they are; asking for one twice gives the first."""
 
-    def __init__(self, config: StudyRun) -> None:
+    def __init__(self, config: RunConfig) -> None:
         self._config, self._study = config, config.study
         self._steps: dict[str, Step] = {}
         self._arms: dict[str, set[str]] = {}
@@ -137,7 +170,8 @@ class _Builder:
         settings: Settings = {"control": who}
         return self._add("compare", inputs, settings, treatment, seed, population.name)
 
-    def evaluated(self, arms: list[Arm], seed: int) -> str | None:
+    def benched(self, seed: int) -> str | None:
+        arms = [arm for arm in self._study.arms if "bench" in self._study.measured(arm)]
         if not arms:
             return None
         settings: Settings = {"simulate": {"users": self._study.bench_users}, "control": {"split": "heldout"}}

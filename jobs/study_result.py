@@ -4,6 +4,8 @@ Input is one plain value (`Results`), as the steps of the plan leave it:
 
     {"figure": "fig4", "title": ..., "command": ..., "seeds": [0, 1, 2], "correction": "holm",
      "policy": ..., "policy_hash": ..., "machine": ..., "seconds": 7200.0, "example": false,
+     "version": ..., "model": ..., "settings": ..., "engines": {...},
+     "experience": [{"split": "train", "users": 150, "sources": [...], "requests": 12000}],
      "arms": [
        {"name": "M5", "about": ..., "size": null, "data": {"samples": 2000, "target_tokens": 30000, ...},
         "measured": [
@@ -42,6 +44,11 @@ BENCH = ("bleu", "exact_match")
 DIFFERENCES = (*RATES, "retained_chars_per_minute", "mean_shown_chars", "exposures_per_typed_char")
 """Metrics whose differences are pooled, where every seed has them."""
 _FACTS = ("shown", "requests", "mean_shown_chars", "shown_per_100_typed", "silent_rate")
+
+_PROVENANCE = (
+    *("command", "seeds", "correction", "policy", "policy_hash", "machine", "seconds"),
+    *("version", "model", "settings", "engines", "experience"),
+)
 
 Results = Mapping[str, Any]
 
@@ -87,7 +94,7 @@ def build(results: Results) -> dict[str, Any]:
         },
         "provenance": {
             key: results.get(key)
-            for key in ("command", "seeds", "correction", "policy", "policy_hash", "machine", "seconds")
+            for key in _PROVENANCE
         },
     }
     value = plain(value)

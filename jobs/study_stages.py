@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from echo_ray.errors import ConfigError
-from jobs.study_config import Arm, StudyRun
+from jobs.settings import RunConfig
+from jobs.study_config import Arm
 
 SECTIONS = {
     "experience": ("simulate", "serve"),
@@ -57,7 +58,7 @@ def check_sections(arms: tuple[Arm, ...]) -> None:
                 )
 
 
-def check_sources(config: StudyRun) -> None:
+def check_sources(config: RunConfig) -> None:
     """Raise ConfigError for static sources that somebody works on: an arm would learn what is measured."""
     worked_on = dict.fromkeys(config.simulate.sources, "simulate.sources")
     for arm in config.study.arms:

@@ -15,7 +15,7 @@ from echo_ray.stages import select as selecting
 from echo_ray.stages import selection, surprisal
 from echo_ray.stages import verify as verifying
 from jobs import study_controls
-from jobs.study_config import StudyRun
+from jobs.settings import RunConfig
 from jobs.study_plan import Step
 from tests.rows import request, table_of
 from tests.tiny import SAMPLE
@@ -40,7 +40,7 @@ def log() -> pa.Table:
     return table_of(rows)
 
 
-def do(steps: tuple[Step, ...], run: StudyRun, root: Path) -> dict[str, Path]:
+def do(steps: tuple[Step, ...], run: RunConfig, root: Path) -> dict[str, Path]:
     """Folders of all steps up to the data that is trained on, by the name of the step."""
     folders = {}
     for step in steps:
@@ -58,7 +58,7 @@ def read(folder: Path) -> pa.Table:
     return pa.concat_tables(pq.read_table(path) for unit in data.units_of(folder) for path in unit.paths)
 
 
-def _stage(step: Step, run: StudyRun, root: Path) -> None:
+def _stage(step: Step, run: RunConfig, root: Path) -> None:
     output = root / step.name
     output.mkdir(exist_ok=True)
     changes = {
@@ -66,12 +66,12 @@ def _stage(step: Step, run: StudyRun, root: Path) -> None:
         for section, values in step.settings.items()
         if section != "control"
     }
-    config = StudyRun.model_validate(run.model_dump(by_alias=True) | changes)
+    config = RunConfig.model_validate(run.model_dump(by_alias=True) | changes)
     table = log() if step.stage == "experience" else read(root / step.inputs["input"])
     pq.write_table(_done(step.stage, table, config, output), output / "part-0.parquet")
 
 
-def _done(stage: str, table: pa.Table, config: StudyRun, output: Path) -> pa.Table:
+def _done(stage: str, table: pa.Table, config: RunConfig, output: Path) -> pa.Table:
     if stage == "experience":
         return table
     if stage == "mine":

@@ -12,7 +12,6 @@ import pytest
 from echo_ray import config
 from jobs.__main__ import VERBS, demo_file, main, manual, named
 from jobs.settings import RunConfig
-from jobs.study_config import StudyRun
 from tests.tiny import write_tokenizer
 
 CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
@@ -20,7 +19,7 @@ CONFIGS = sorted(Path(__file__).parent.parent.glob("configs/*.yaml"))
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_configuration_loads(path: Path) -> None:
-    config.load(StudyRun if path.name.startswith("study_") else RunConfig, path)
+    config.load(RunConfig, path)
 
 
 def test_the_demo_configuration_is_where_the_verb_looks_for_it() -> None:

@@ -13,7 +13,7 @@ from echo_ray.controls.sizes import target_tokens
 from echo_ray.errors import ConfigError
 from echo_ray.stages.pack import PACKED
 from jobs import study_controls
-from jobs.study_config import StudyRun
+from jobs.settings import RunConfig
 from jobs.study_plan import Step, plan
 from tests.study_steps import do, read
 from tests.tiny import write_tokenizer
@@ -43,7 +43,7 @@ class Done:
         (elsewhere / "foreign.py").write_text("".join(f"foreign_{n} = compute({n})\n" for n in range(40)))
         write_tokenizer(root / "model")
         self.run = configs.build(
-            StudyRun,
+            RunConfig,
             {
                 "pack": {"model": root / "model"},
                 "balance": {"void_ratio": 0.3},
@@ -153,6 +153,6 @@ def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_static_arms_may_not_learn_from_what_is_measured(study: dict[str, Any], words: str) -> None:
-    run = configs.build(StudyRun, {"study": {"arms": [{"name": "M5"}], **study}})
+    run = configs.build(RunConfig, {"study": {"arms": [{"name": "M5"}], **study}})
     with pytest.raises(ConfigError, match=words):
         plan(run)

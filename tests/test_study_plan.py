@@ -14,16 +14,17 @@ from echo_ray.errors import ConfigError
 from echo_ray.stages import balance as balancing
 from echo_ray.stages import select as selecting
 from echo_ray.stages import verify as verifying
-from jobs.study_config import BASE, PARTS, StudyRun
+from jobs.settings import RunConfig
+from jobs.study_config import BASE, PARTS
 from jobs.study_plan import Step, as_rows, counts, plan
 
-FILES = sorted((Path(__file__).parent / "data" / "studies").glob("study_*.yaml"))
+FILES = sorted((Path(__file__).parent.parent / "configs").glob("study_*.yaml"))
 PLACEBOS = ("none", "shuffled_targets", "random_voids", "random_cuts")
 
 
-def study(*arms: dict[str, Any], **more: Any) -> StudyRun:
+def study(*arms: dict[str, Any], **more: Any) -> RunConfig:
     tree = {"study": {"arms": arms, "static_sources": ["elsewhere"], **more}}
-    return configs.build(StudyRun, tree)
+    return configs.build(RunConfig, tree)
 
 
 def of(steps: tuple[Step, ...], stage: str) -> list[Step]:
@@ -31,7 +32,7 @@ def of(steps: tuple[Step, ...], stage: str) -> list[Step]:
 
 
 @st.composite
-def studies(draw: st.DrawFn) -> StudyRun:
+def studies(draw: st.DrawFn) -> RunConfig:
     arms: list[dict[str, Any]] = []
     for number in range(draw(st.integers(1, 5))):
         before = [BASE, *(arm["name"] for arm in arms)]
@@ -64,7 +65,7 @@ def studies(draw: st.DrawFn) -> StudyRun:
 
 @given(studies())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_nothing_is_done_twice_or_before_what_it_needs(run: StudyRun) -> None:
+def test_nothing_is_done_twice_or_before_what_it_needs(run: RunConfig) -> None:
     steps = plan(run)
     done: set[str] = set()
     made: set[tuple[str, str]] = set()
@@ -76,7 +77,7 @@ def test_nothing_is_done_twice_or_before_what_it_needs(run: StudyRun) -> None:
         assert mark not in made, "two steps that do the same"
         made.add(mark)
         assert step.arms
-    assert as_rows(steps) == as_rows(plan(StudyRun.model_validate(run.model_dump(by_alias=True))))
+    assert as_rows(steps) == as_rows(plan(RunConfig.model_validate(run.model_dump(by_alias=True))))
     used = {name for step in steps for name in step.inputs.values()}
     ends = {step.stage for step in steps if step.name not in used}
     assert ends <= {"compare", "measure", "evaluate"}, "a step that nobody needs"
@@ -85,7 +86,7 @@ def test_nothing_is_done_twice_or_before_what_it_needs(run: StudyRun) -> None:
 
 @given(studies())
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_every_arm_is_trained_once_with_each_seed(run: StudyRun) -> None:
+def test_every_arm_is_trained_once_with_each_seed(run: RunConfig) -> None:
     steps = plan(run)
     for arm in run.study.arms:
         seeds = [step.seed for step in of(steps, "train") if arm.name in step.arms]
@@ -145,10 +146,10 @@ def test_changed_settings_lead_to_another_folder_from_there_on() -> None:
     }
     assert {"experience", "mine", "distil"} == shared
     assert {"names": False} == of(other, "verify")[0].settings["verify"]
-    moved = plan(configs.build(StudyRun, {"mine": {"idle_s": 60.0}, "study": {"arms": [{"name": "M5"}]}}))
+    moved = plan(configs.build(RunConfig, {"mine": {"idle_s": 60.0}, "study": {"arms": [{"name": "M5"}]}}))
     assert of(moved, "mine")[0].name != of(first, "mine")[0].name
     elsewhere = configs.build(
-        StudyRun, {"mine": {"output": "x"}, "study": {"arms": [{"name": "M5"}], "output": "y"}}
+        RunConfig, {"mine": {"output": "x"}, "study": {"arms": [{"name": "M5"}], "output": "y"}}
     )
     assert as_rows(first) == as_rows(plan(elsewhere))
 
@@ -176,7 +177,7 @@ def test_switching_off_lets_everything_pass() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_studies_that_we_ship_have_a_plan(path: Path) -> None:
-    run = configs.load(StudyRun, path)
+    run = configs.load(RunConfig, path)
     steps = plan(run)
     assert path.stem.removeprefix("study_").startswith(run.study.figure)
     assert len(run.study.seeds) >= 3
@@ -188,10 +189,10 @@ def test_the_studies_that_we_ship_share_what_is_dear() -> None:
     logs = {
         step.name
         for path in FILES
-        for step in plan(configs.load(StudyRun, path))
+        for step in plan(configs.load(RunConfig, path))
         if step.stage == "mine" and step.seed is None and not step.inputs.get("model")
     }
-    plans = [{step.name for step in plan(configs.load(StudyRun, path))} for path in FILES]
+    plans = [{step.name for step in plan(configs.load(RunConfig, path))} for path in FILES]
     assert logs & set.intersection(*plans), "no study mines what another one mined"
 
 
@@ -223,7 +224,7 @@ def test_the_studies_that_we_ship_share_what_is_dear() -> None:
 )
 def test_settings_that_cannot_work_are_refused_in_one_sentence(tree: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        configs.build(StudyRun, {"study": tree})
+        configs.build(RunConfig, {"study": tree})
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -244,4 +245,4 @@ def test_settings_of_an_arm_that_no_stage_has_are_refused(changes: dict[str, Any
 
 def test_a_study_without_arms_says_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"study.arms is empty"):
-        plan(StudyRun())
+        plan(RunConfig())
