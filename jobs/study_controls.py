@@ -136,7 +136,7 @@ def _made(stage: str, folders: Mapping[str, Path], values: Values) -> dict[str, 
 
 def _sources(values: Values) -> Controlled:
     """FILES of other projects, all of them: nobody is measured there."""
-    config = SimulateConfig(sources=list(values["sources"]), languages=list(values["languages"]))
+    config = SimulateConfig(**values)
     found: list[sources.SourceFile] = []
     refused: list[ConfigError] = []
     for split in get_args(Split):

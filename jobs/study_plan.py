@@ -231,7 +231,11 @@ class _Builder:
 
     def _sources(self, arm: Arm) -> str:
         simulate = self._config.simulate
-        own = {"sources": self._study.static_sources, "languages": simulate.languages}
+        own = {
+            "sources": self._study.static_sources,
+            "languages": simulate.languages,
+            "max_files": simulate.max_files,
+        }
         return self._add("sources", {}, {"control": own}, arm)
 
     def _model(self, name: str, seed: int) -> dict[str, str]:

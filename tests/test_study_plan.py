@@ -186,13 +186,15 @@ def test_the_studies_that_we_ship_have_a_plan(path: Path) -> None:
 
 
 def test_the_studies_that_we_ship_share_what_is_dear() -> None:
+    # Developers of table 1 write in seven languages.
+    found = [plan(configs.load(RunConfig, path)) for path in FILES if path.stem != "study_table1"]
     logs = {
         step.name
-        for path in FILES
-        for step in plan(configs.load(RunConfig, path))
+        for steps in found
+        for step in steps
         if step.stage == "mine" and step.seed is None and not step.inputs.get("model")
     }
-    plans = [{step.name for step in plan(configs.load(RunConfig, path))} for path in FILES]
+    plans = [{step.name for step in steps} for steps in found]
     assert logs & set.intersection(*plans), "no study mines what another one mined"
 
 
