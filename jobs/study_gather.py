@@ -84,6 +84,9 @@ class _Gathering:
         trained = self._steps[self._places.trained[arm.name, self._study.seeds[0]]]
         packed = self._steps[trained.inputs["input"]]
         volumes: Value = dict(facts.trained_on(_table(self._folder(packed.name))))
+        # Some users' samples are packed and only measure the loss.
+        own = self._manifest(trained.name)
+        volumes |= {"samples": own.rows_out, "target_tokens": own.notes["target_tokens"]}
         control = self._manifest(packed.name).notes.get("control", {})
         volumes |= {key: control[key] for key in ("missing_tokens",) if key in control}
         return {

@@ -20,6 +20,8 @@ STATIC = "M0"
 WHOLE = "M5"
 STEPS = (("M2", "M1"), ("M3", "M2"), ("M4", "M3"), ("M5", "M4"))
 """The steps of figure 4, each against the arm without it."""
+_WORTH_TELLING = 0.01
+"""Share of the target tokens from which a lack of them is told; whole samples never match exactly."""
 PAPER_GAIN = "+10.0 points of AR, +3.1 of GR"
 """Figure 4 of the paper, last against first."""
 
@@ -66,7 +68,11 @@ def caveats(value: Value) -> list[str]:
         said.append(
             f"To reach the same number of target tokens, samples were repeated in {_listed(repeats)}."
         )
-    short = [arm["name"] for arm in value["arms"] if arm["data"].get("missing_tokens")]
+    short = [
+        arm["name"]
+        for arm in value["arms"]
+        if (arm["data"].get("missing_tokens") or 0) > _WORTH_TELLING * arm["data"]["target_tokens"]
+    ]
     if short:
         said.append(f"Fewer target tokens than the arm that they are matched to: {_listed(short)}.")
     odd = [" against ".join(_pair(one)) for one in value["contrasts"] if one["disagreements"]]
