@@ -42,8 +42,10 @@ class Driven(NamedTuple):
     reports: list[Report | Withdrawal]
 
 
-def drive(developer: Works, engine: Engine) -> Driven:
-    """One developer's whole work answered in place; cancelled asks get no text, as over a network."""
+def drive(developer: Works, engine: Engine, shadow: Engine | None = None) -> Driven:
+    """One developer's whole work answered in place; cancelled asks get no text, as over a network, and are
+    not shown to the shadow.
+    """
     flow = developer.run()
     asks, truths, reports = list[Ask](), list[Truth](), list[Report | Withdrawal]()
     answer: Answer | None = None
@@ -57,6 +59,8 @@ def drive(developer: Works, engine: Engine) -> Driven:
         if isinstance(step, Ask):
             asks.append(step)
             answer = Answer(None if step.cancelled else engine.complete(step), model=engine.version)
+            if shadow is not None and not step.cancelled:
+                answer = replace(answer, shadow=Answer(shadow.complete(step), model=shadow.version))
         elif isinstance(step, Truth):
             truths.append(step)
         else:

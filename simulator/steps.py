@@ -45,6 +45,9 @@ class Answer:
     latency_ms: float | None = None
     """Real milliseconds; None for an engine in this process."""
     model: str | None = None
+    shadow: "Answer | None" = None
+    """What another engine says to the same request, if one is asked beside the one that answers: it is judged
+    and never shown (`simulator.desk.shadow`)."""
 
 
 @dataclass(frozen=True, slots=True)

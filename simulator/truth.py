@@ -46,6 +46,11 @@ class TruthKind(StrEnum):
     PERSIST = "persist"
     """`after_s` seconds after an acceptance: `exposure`, `chars`, `alive` of them, `unchanged`, `distance`
     (edit distance between the text that was taken and what stands in its place)."""
+    SHADOW = "shadow"
+    """What a shadow engine would have shown goes: `request_id` of the control's request, `proposal`, `place`,
+    `asked_left` and `occurrence` as in `decision`, `decided`, `visible_ms` and `counted` in a world of its
+    own (`simulator.desk.shadow`), `cut` (the control's proposal was taken, and it would have stayed),
+    `lines`; if decided also `accept`, `partial`, `p_accept`, `u_draw`, `distance`, `matched`, `mode`, `attended`."""
     RUN = "run"
     """The developer ran or tested something, for `seconds`."""
     COMMIT = "commit"
@@ -83,6 +88,13 @@ class How(StrEnum):
 
 COUNTED_MS = 750.0
 """Visible for this long, or accepted: the exposure counts for AR (section 3.6)."""
+
+SHADOWED = (
+    *("failed", "answered", "silent", "leaks", "voids", "silent_voids"),
+    *("shown", "shown_250", "shown_750", "shown_chars", "multiline"),
+    *("decided", "accepted", "partial", "accepted_chars"),
+)
+"""Fields of a tally that have their like for a shadow, in `Tally.shadow`."""
 
 Detail = str | int | float | bool | None
 
@@ -194,3 +206,9 @@ class Tally:
     active_s: float = 0.0
     """Virtual seconds of pauses below 15 minutes."""
     requests_by_situation: dict[str, int] = field(default_factory=dict)
+    shadow: dict[str, int] = field(default_factory=dict)
+    """What the proposals of a shadow engine would have come to at the same requests: the counts of
+    `SHADOWED`, `shown_from_N` and `accepted_from_N` by length (`echo_ray.experiment.lengths`), `same` (of
+    `shown`: the control shows the same text), `cut` (`simulator.desk.shadow`), and `pairs`: both had
+    something on the screen at the same request and the user judged both; `pairs_control`, `pairs_shadow`:
+    taken whole of them. 0 is left out."""

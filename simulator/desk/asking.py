@@ -5,28 +5,35 @@ key makes void is sent and aborted, as editors do; the virtual latency is drawn 
 share, or measured.
 """
 
+from typing import NamedTuple
+
 from echo_ray.experiment.lengths import length_of
 from echo_ray.schema import EventType, Kind
 from echo_ray.scores.texts import is_void, sentinel_leak
 from simulator.config import SimulateConfig
 from simulator.desk import clients
-from simulator.desk.books import Desk, Flow
+from simulator.desk.books import Flow
 from simulator.desk.clients import Touch
 from simulator.desk.document import Edit
-from simulator.desk.timers import Dismissed, Expire, Ghost, Place, Response
+from simulator.desk.shadow import MAX_PROPOSAL_CHARS, Shade, Shadows
+from simulator.desk.timers import EXPIRE_MS, Dismissed, Expire, Ghost, Place, Response
 from simulator.rules import policy
 from simulator.rules.policy import Policy
 from simulator.steps import Answer, Ask, Report, Withdrawal
 from simulator.truth import COUNTED_MS, By, How, TruthKind
 from simulator.work.items import Plan
 
-EXPIRE_MS = 10_000.0
-"""An undecided or rejected suggestion goes after this long (section 3.3)."""
-MAX_PROPOSAL_CHARS = 2_000
-"""No editor shows more; the rest of a longer answer is not read. Our choice."""
+
+class Ahead(NamedTuple):
+    """The answer to a speculative request."""
+
+    left: str
+    """Text before the cursor for which it is."""
+    text: str
+    request_id: str
 
 
-class Asking(Desk):
+class Asking(Shadows):
     """A desk with an editor that completes."""
 
     def __init__(self, config: SimulateConfig, plan: Plan, rule: Policy) -> None:
@@ -37,18 +44,18 @@ class Asking(Desk):
         self.exposures = 0
         self._requests = 0
         self._last_ts_ms = 0
-        self._ahead: tuple[str, str, str] | None = (
-            None  # speculative: text before the cursor, answer, request
-        )
+        self._ahead: Ahead | None = None
+        self._shadow_ahead: Ahead | None = None
 
     def edited(self, edit: Edit, by: By, typed: int = 0, keyed: str | None = None) -> Flow[None]:
         """Book one change; `keyed` is what was typed of it, when the editor added something."""
         yield self.book(edit, by, typed)
-        if self.ghost is not None:
+        if self.ghost is not None or self.shades:
             yield from self.follow("" if edit.removed else edit.inserted if keyed is None else keyed)
 
     def follow(self, keyed: str) -> Flow[None]:
         """The text at the cursor went on with `keyed`; the suggestion stays while it agrees."""
+        yield from self.shadow_follow(keyed)
         ghost = self.ghost
         if ghost is None:
             return
@@ -67,6 +74,7 @@ class Asking(Desk):
         self.document.move(cursor)
         self.touch = Touch.NAVIGATED
         yield from self.drop_ghost(How.NAV_AWAY)
+        yield from self.shadow_gone()
         yield self.truth(TruthKind.NAV, cursor=cursor, origin=origin)
 
     def drop_ghost(self, how: How) -> Flow[None]:
@@ -168,23 +176,25 @@ class Asking(Desk):
     def _answered(
         self, ask: Ask, answer: Answer | None, at_ms: float, place: Place, judging: bool
     ) -> Flow[None]:
-        tally = self.tally
-        text = "" if answer is None or answer.text is None else answer.text[:MAX_PROPOSAL_CHARS]
+        tally, document = self.tally, self.document
+        shade = "" if answer is None else self.shadow_answered(ask, answer.shadow, judging)
+        text = ""
         if answer is None or answer.text is None:
             tally.failed += 1
-            return
-        silent = is_void(text)
-        tally.answered += not silent
-        tally.silent += silent
-        tally.leaks += not silent and sentinel_leak(text, ask.prefix, ask.suffix, ask.language)
-        if judging and is_void(ask.intent):
-            tally.voids += 1
-            tally.silent_voids += silent
-        yield self.truth(TruthKind.RESPONSE, request_id=ask.request_id, chars=len(text))
-        document = self.document
-        text = self.plugin.shown(text, document.left)
-        if text:
-            reply = Response(ask.request_id, text, place, document, document.left, len(document.right))
+        else:
+            text = answer.text[:MAX_PROPOSAL_CHARS]
+            silent = is_void(text)
+            tally.answered += not silent
+            tally.silent += silent
+            tally.leaks += not silent and sentinel_leak(text, ask.prefix, ask.suffix, ask.language)
+            if judging and is_void(ask.intent):
+                tally.voids += 1
+                tally.silent_voids += silent
+            yield self.truth(TruthKind.RESPONSE, request_id=ask.request_id, chars=len(text))
+            text = self.plugin.shown(text, document.left)
+        if text or shade:
+            right_chars = len(document.right)
+            reply = Response(ask.request_id, text, shade, place, document, document.left, right_chars)
             self.clock.at(at_ms, reply)
 
     def _ask(self, left: str, right: str, kind: Kind, cancelled: bool, latency_ms: float) -> Ask:
@@ -211,16 +221,9 @@ class Asking(Desk):
 
     def paint(self, reply: Response) -> Flow[bool]:
         """Show the answer; False when the text has gone another way meanwhile."""
-        document = self.document
-        if reply.document is not document or self.ghost is not None:
+        text = self._fitting(reply, reply.text)
+        if not text:
             return False
-        if len(document.text) - document.cursor != reply.right_chars:
-            return False
-        left = document.left
-        typed = left[len(reply.left) :]
-        if not left.startswith(reply.left) or not reply.text.startswith(typed) or typed == reply.text:
-            return False
-        text = reply.text[len(typed) :]
         self.exposures += 1
         self.tally.shown += 1
         self.ghost = Ghost(
@@ -241,6 +244,25 @@ class Asking(Desk):
             yield from self._speculate(text)
         return True
 
+    def paint_shadow(self, reply: Response) -> Shade | None:
+        """What the shadow engine would show now, as if nothing of it had ever been shown before."""
+        text = self._fitting(reply, reply.shade)
+        if not text:
+            return None
+        self.shadow_count(same=text == self._fitting(reply, reply.text))
+        return self.shadow_shown(reply.request_id, reply.place, text)
+
+    def _fitting(self, reply: Response, text: str) -> str:
+        """What is left to show of `text`; "" when the document has gone another way meanwhile."""
+        document = self.document
+        if not text or reply.document is not document or self.ghost is not None:
+            return ""
+        if len(document.text) - document.cursor != reply.right_chars:
+            return ""
+        left = document.left
+        typed = left[len(reply.left) :]
+        return text[len(typed) :] if left.startswith(reply.left) and text.startswith(typed) else ""
+
     def _speculate(self, text: str) -> Flow[None]:
         """Ask for what follows the suggestion as if it had been taken (llama.vim)."""
         left = self.document.left + text
@@ -250,15 +272,27 @@ class Asking(Desk):
         ask = self._ask(left, self.document.right, Kind.SPECULATIVE, False, latency_ms)
         self.tally.speculative += 1
         answer = yield ask
-        if answer is not None and answer.text is not None and answer.text.strip():
-            self._ahead = (left, answer.text[:MAX_PROPOSAL_CHARS], ask.request_id)
+        if answer is None:
+            return
+        if answer.text is not None and answer.text.strip():
+            self._ahead = Ahead(left, answer.text[:MAX_PROPOSAL_CHARS], ask.request_id)
+        other = answer.shadow
+        if other is not None and other.text is not None and other.text.strip():
+            self._shadow_ahead = Ahead(left, other.text[:MAX_PROPOSAL_CHARS], ask.request_id)
 
     def shown_ahead(self) -> None:
         """After an acceptance: the answer to the speculative request, if it fits, comes at once."""
-        if self._ahead is None or self._ahead[0] != self.document.left:
-            return
-        left, text, request_id = self._ahead
-        self._ahead, self.touch = None, None
-        place = (self.frame.key, self.frame.left, self.nth("ask"))
-        reply = Response(request_id, text, place, self.document, left, len(self.document.right))
-        self.clock.at(self.clock.now_ms + 1.0, reply)
+        document = self.document
+        own, other = self._ahead, self._shadow_ahead
+        text = shade = request_id = ""
+        if other is not None and other.left == document.left:
+            self._shadow_ahead, shade, request_id = None, other.text, other.request_id
+        if own is not None and own.left == document.left:
+            self._ahead, text, request_id = None, own.text, own.request_id
+            self.touch = None
+        if text or shade:
+            # What only the shadow would show must not use up a draw.
+            count = self.nth("ask") if text else self.times("ask")
+            place = (self.frame.key, self.frame.left, count)
+            reply = Response(request_id, text, shade, place, document, document.left, len(document.right))
+            self.clock.at(self.clock.now_ms + 1.0, reply)

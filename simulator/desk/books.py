@@ -95,10 +95,13 @@ class Desk:
 
     def nth(self, purpose: str) -> int:
         """How often a draw for `purpose` was made here before; counts on."""
-        place = (purpose, self.frame.key, self.frame.left)
-        count = self._seen.get(place, 0)
-        self._seen[place] = count + 1
+        count = self.times(purpose)
+        self._seen[purpose, self.frame.key, self.frame.left] = count + 1
         return count
+
+    def times(self, purpose: str) -> int:
+        """How often a draw for `purpose` was made here before."""
+        return self._seen.get((purpose, self.frame.key, self.frame.left), 0)
 
     def unit(self, purpose: str) -> float:
         """The next uniform draw for `purpose` at this place."""

@@ -13,7 +13,6 @@ the pause has of its own, about 15% more than the pause. An independent draw wou
 for 6 s more at every wrong suggestion, which no study saw.
 """
 
-from dataclasses import dataclass
 from math import log
 
 from echo_ray.schema import EventType
@@ -21,7 +20,9 @@ from echo_ray.text import common_suffix
 from simulator.config import SimulateConfig
 from simulator.desk.asking import Asking
 from simulator.desk.books import Flow
-from simulator.desk.timers import Check, Debounce, Dismissed, Escape, Expire, Ghost, Response, Timer
+from simulator.desk.decisions import Decision, Taking
+from simulator.desk.shadow import Shade
+from simulator.desk.timers import Check, Debounce, Dismissed, Escape, Expire, Place, Response, Timer
 from simulator.rules import distance, equivalence, policy
 from simulator.rules.policies import drifted
 from simulator.rules.policy import Exposure, Policy, Reader, Verdict
@@ -37,15 +38,6 @@ KEEP_SHARE = 0.8
 """Equivalent variants that a lenient user keeps (section 3.5)."""
 _BEFORE_CHARS = 2_000  # of the text before the cursor that a judgement may look at
 _RETRY_MS = 100.0  # llama.vim
-
-
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """What the user has decided to take: `text`, and the variant of the intent that it leads to."""
-
-    text: str
-    variant: str | None
-    partial: bool
 
 
 class Screen(Asking):
@@ -65,6 +57,9 @@ class Screen(Asking):
         begin_ms = clock.now_ms
         self.until_ms = begin_ms + gap_ms
         self._taking = None
+        self.shadow_pause()
+        for shade in list(self.shades):
+            yield from self._look_at_shadow(shade, judging)
         if self.ghost is not None:
             yield from self._look(judging)
         elif touch is not None:
@@ -81,6 +76,7 @@ class Screen(Asking):
     def finish(self) -> Flow[None]:
         """Everything that no key waits for; the documents are final."""
         yield from self.drop_ghost(How.NAV_AWAY)
+        yield from self.shadow_gone()
         while (timer := self.clock.pop(float("inf"))) is not None:
             if isinstance(timer, Check | Dismissed):
                 yield from self._fire(timer, False)
@@ -91,6 +87,9 @@ class Screen(Asking):
             if timer.edits == self.tally.edits and ghost is None:
                 yield from self.opportunity(timer.touch, judging)
         elif isinstance(timer, Response):
+            shade = self.paint_shadow(timer)
+            if shade is not None:
+                yield from self._look_at_shadow(shade, judging)
             if (yield from self.paint(timer)):
                 yield from self._look(judging)
         elif isinstance(timer, Escape):
@@ -106,38 +105,23 @@ class Screen(Asking):
 
     def _look(self, judging: bool) -> Flow[None]:
         """The user sees the suggestion until the next key; a decision may move that key."""
-        ghost, now_ms = self.ghost, self.clock.now_ms
+        ghost = self.ghost
         assert ghost is not None  # there is a suggestion whenever this is called
         if ghost.decided or not judging or self.until_ms - ghost.shown_ms < policy.MIN_VISIBLE_MS:
             return
         ghost.decided = True
-        mode = policy.mode(self.draws.unit("mode", self.item.key))
-        variants = self._variants(ghost.text)
-        exposure = Exposure(
-            suggestion=ghost.text,
-            intent=self.frame.rest,
-            intents=variants,
-            before=self.document.left[-_BEFORE_CHARS:],
-            language=self.item.language,
-            state=self.state,
-            mode=mode,
-            pause_ms=self.until_ms - now_ms,
-        )
-        reader = Reader(self.person.taste, self.person.role, self._drift)
-        verdict = self.policy.decide(
-            exposure,
-            reader,
-            self.draws.unit("accept", *ghost.place),
-            self.draws.unit("attend", *ghost.place),
-        )
+        decision = self._judged(ghost.text, ghost.place)
+        verdict = decision.verdict
         self.tally.decided += 1
         if self.config.trust_drift:
             self._drift = drifted(self._drift, verdict.accept, verdict.p_accept)
-        variant = variants[verdict.nearest] if verdict.nearest >= 0 else None
-        if variant is not None and self.draws.unit("keep", *ghost.place) >= KEEP_SHARE:
-            variant = None
-        decision_s = self._decided(ghost, verdict, variant)
-        self.tally.read_s += min(decision_s, (self.until_ms - ghost.shown_ms) / 1000)
+        self._taking = decision.taking
+        self.shadow_pair(ghost.request_id, decision.whole)
+        self.shadow_wait(decision.until_ms - self.until_ms)
+        self.until_ms = decision.until_ms
+        if decision.escape_ms is not None:
+            self.clock.at(decision.escape_ms, Escape(ghost.exposure))
+        self.tally.read_s += min(decision.decision_s, (self.until_ms - ghost.shown_ms) / 1000)
         yield self.truth(
             TruthKind.DECISION,
             exposure=ghost.exposure,
@@ -151,38 +135,66 @@ class Screen(Asking):
             chars=verdict.chars,
             distance=verdict.distance,
             matched=verdict.matched,
-            mode=mode.value,
+            mode=verdict.mode.value,
             attended=verdict.attended,
-            decision_s=round(decision_s, 3),
+            decision_s=round(decision.decision_s, 3),
         )
 
-    def _decided(self, ghost: Ghost, verdict: Verdict, variant: str | None) -> float:
-        """Set what follows from the verdict; seconds from display to decision."""
+    def _look_at_shadow(self, shade: Shade, judging: bool) -> Flow[None]:
+        """The same look at what the shadow would show; nothing follows from it for the user.
+
+        It comes before the look at the suggestion on the screen, whose decision moves the next key.
+        """
+        if judging and self.shadow_may_be_judged(shade, self.until_ms):
+            yield from self.shadow_decided(shade, self._judged(shade.text, shade.place), self.until_ms)
+
+    def _judged(self, text: str, place: Place) -> Decision:
+        """What the user decides about `text`, offered at `place`, in this pause; changes nothing."""
+        variants = self._variants(text)
+        exposure = Exposure(
+            suggestion=text,
+            intent=self.frame.rest,
+            intents=variants,
+            before=self.document.left[-_BEFORE_CHARS:],
+            language=self.item.language,
+            state=self.state,
+            mode=policy.mode(self.draws.unit("mode", self.item.key)),
+            pause_ms=self.until_ms - self.clock.now_ms,
+        )
+        reader = Reader(self.person.taste, self.person.role, self._drift)
+        verdict = self.policy.decide(
+            exposure, reader, self.draws.unit("accept", *place), self.draws.unit("attend", *place)
+        )
+        variant = variants[verdict.nearest] if verdict.nearest >= 0 else None
+        if variant is not None and self.draws.unit("keep", *place) >= KEEP_SHARE:
+            variant = None
+        return self._decided(text, place, verdict, variant)
+
+    def _decided(self, text: str, place: Place, verdict: Verdict, variant: str | None) -> Decision:
+        """What follows from the verdict."""
         now_ms, patience = self.clock.now_ms, self.person.patience
         if not verdict.attended and not verdict.accept:
-            return 0.0  # nobody looked
-        partial = "" if verdict.accept else self._beginning(ghost)
+            return Decision(verdict, None, 0.0, self.until_ms)  # nobody looked
+        partial = "" if verdict.accept else self._beginning(text, place)
         if verdict.accept or partial:
             chars = len(partial) or verdict.chars
-            take_s = patience * policy.accept_s(chars, self.draws.normal("accept time", *ghost.place))
+            take_s = patience * policy.accept_s(chars, self.draws.normal("accept time", *place))
             # A beginning was right as it was meant; only a whole suggestion can make the user think again.
-            self._taking = Taking(partial or ghost.text, None if partial else variant, bool(partial))
-            self.until_ms = now_ms + 1000 * take_s
-            return take_s
+            taking = Taking(partial or text, None if partial else variant, bool(partial))
+            return Decision(verdict, taking, take_s, now_ms + 1000 * take_s)
         pause_s = max(self.until_ms - now_ms, 1.0) / 1000
         reject_s = patience * policy.reject_s((log(pause_s) - PAUSE_LN_MEAN) / PAUSE_SD)
         done_ms = now_ms + 1000 * reject_s
         if done_ms >= self.until_ms:
-            self.until_ms = done_ms
-        elif self.draws.unit("esc", *ghost.place) < ESC_SHARE:
-            self.clock.at(done_ms, Escape(ghost.exposure))
-        return reject_s
+            return Decision(verdict, None, reject_s, done_ms)
+        escapes = self.draws.unit("esc", *place) < ESC_SHARE
+        return Decision(verdict, None, reject_s, self.until_ms, done_ms if escapes else None)
 
-    def _beginning(self, ghost: Ghost) -> str:
+    def _beginning(self, text: str, place: Place) -> str:
         """The words of a rejected suggestion that a user takes of it; mostly none (section 3.5)."""
-        if self.draws.unit("partial", *ghost.place) >= self.config.partial_share:
+        if self.draws.unit("partial", *place) >= self.config.partial_share:
             return ""
-        return distance.common_words(ghost.text, self.frame.rest)
+        return distance.common_words(text, self.frame.rest)
 
     def _variants(self, suggestion: str) -> tuple[str, ...]:
         """Other texts that a lenient user would be as happy with; none while brackets wait to be closed."""

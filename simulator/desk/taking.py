@@ -9,7 +9,8 @@ had put are replaced when the suggestion brings its own, as editors do.
 from echo_ray.schema import EventType
 from simulator.desk import typing_model
 from simulator.desk.books import Flow
-from simulator.desk.screen import Screen, Taking
+from simulator.desk.decisions import Taking
+from simulator.desk.screen import Screen
 from simulator.desk.timers import Check
 from simulator.rules import distance
 from simulator.rules.policy import State
@@ -31,7 +32,7 @@ class Taker(Screen):
         """Accept, and make the document say what is meant."""
         frame, document, ghost = self.frame, self.document, self.ghost
         assert ghost is not None  # a decision is only made about a suggestion on the screen
-        text, tally = taking.text, self.tally
+        text, tally, meant = taking.text, self.tally, frame.rest
         if taking.variant is not None:
             grown = len(taking.variant) - len(frame.rest)
             for revision in frame.revisions:
@@ -46,6 +47,7 @@ class Taker(Screen):
             over += len(frame.pending.pop().stands)
         visible_ms = round(self.clock.now_ms - ghost.shown_ms)
         yield from self.drop_ghost(How.PARTIAL if taking.partial else How.ACCEPTED)
+        yield from self.shadow_gone(meant)
         lines = text.strip("\n").count("\n") + 1
         tally.accepted += not taking.partial
         tally.partial += taking.partial

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from simulator.desk.clients import Touch
 from simulator.desk.document import Document, Span
 
+EXPIRE_MS = 10_000.0
+"""An undecided or rejected suggestion goes after this long (section 3.3)."""
+
 Place = tuple[str, int, int]
 """Frame, characters left, occurrence: the opportunity on which all draws of a suggestion hang."""
 
@@ -38,6 +41,9 @@ class Response:
 
     request_id: str
     text: str
+    """"" when only the shadow has something to show."""
+    shade: str
+    """What the shadow engine would show; "" for nothing."""
     place: Place
     document: Document
     left: str

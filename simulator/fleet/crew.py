@@ -12,7 +12,7 @@ latency of the service; lower `concurrency` or add workers until it does not mat
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -32,7 +32,7 @@ _UNDELIVERED = {"delivered": False, "proposal": None, "model": None, "latency_ms
 
 
 class Completer(Protocol):
-    """Answers requests; `CompletionClient` and `InProcess` are two."""
+    """Answers requests; `CompletionClient`, `InProcess` and `Shadowed` are three."""
 
     async def complete(self, ask: Ask) -> Answer:
         """The answer to `ask`; raises ServeError when there is no hope of one."""
@@ -50,6 +50,30 @@ class InProcess:
         if ask.cancelled:
             return _NOTHING
         return Answer(self._engine.complete(ask), None, self._engine.version)
+
+
+class Shadowed:
+    """Asks `control`, whose answer counts, and `shadow` at the same time; both get the same ask.
+
+    A cancelled request goes to `control` alone. Nothing that the shadow says is logged; one that fails for
+    good ends the run, as the control does.
+    """
+
+    def __init__(self, control: Completer, shadow: Completer) -> None:
+        self._control = control
+        self._shadow = shadow
+
+    async def complete(self, ask: Ask) -> Answer:
+        """The control's answer, with the shadow's in it."""
+        if ask.cancelled:
+            return await self._control.complete(ask)
+        asking = asyncio.create_task(self._shadow.complete(ask))
+        try:
+            answer = await self._control.complete(ask)
+            return replace(answer, shadow=await asking)
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
 
 
 @dataclass(slots=True)

@@ -1,7 +1,8 @@
 """What the developers of a run have in common, and what their tallies add up to.
 
 A `Job` is all that a worker process needs besides the corpus. Running the same users in two jobs that
-differ in `arm` and `engine` gives twins: the same work and the same draws (section 5).
+differ in `arm` and `engine` gives twins: the same work and the same draws (section 5). A job with a shadow
+has both engines asked at the same requests and lives with the first (`simulator.desk.shadow`).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from simulator import engines
 from simulator.config import SimulateConfig, Split
 from simulator.desk.developer import Developer
 from simulator.fleet.client import CompletionClient
-from simulator.fleet.crew import Completer, Crew, Flow, InProcess
+from simulator.fleet.crew import Completer, Crew, Flow, InProcess, Shadowed
 from simulator.rules import policy
 from simulator.truth import Tally
 from simulator.work.plan import plan
@@ -24,6 +25,14 @@ from simulator.work.sources import Corpus
 
 TECHNICAL = frozenset({"users", "concurrency", "attempts", "policy"})
 """Settings that do not decide what one developer does. The policy does, but by its content, not its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """Another engine that is asked beside the one that answers; its arm is forced like the job's."""
+
+    engine: str
+    arm: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +46,17 @@ class Job:
     arm: str | None
     folder: Path
     """Where the ledgers are."""
+    shadow: Shadow | None = None
 
     @property
     def over_http(self) -> bool:
         """Whether requests leave the process."""
-        return is_address(self.engine)
+        return any(is_address(engine) for engine in self.engines)
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """Who answers, and the shadow if there is one."""
+        return (self.engine,) if self.shadow is None else (self.engine, self.shadow.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +126,19 @@ def crew(job: Job, corpus: Corpus, http: Callable[[], aiohttp.ClientSession]) ->
     def flow(user: str) -> Flow:
         return Developer(job.config, plan(job.config, corpus, user), rule).run()
 
-    completer: Completer
-    if job.over_http:
-        completer = CompletionClient(http(), job.engine, job.config, job.arm)
-    else:
-        completer = InProcess(engines.engine(job.engine, engines.material(corpus, job.config.seed)))
+    def completer(engine: str, arm: str | None) -> Completer:
+        if is_address(engine):
+            return CompletionClient(http(), engine, job.config, arm)
+        return InProcess(engines.engine(engine, engines.material(corpus, job.config.seed)))
+
+    answering = completer(job.engine, job.arm)
+    if job.shadow is not None:
+        answering = Shadowed(answering, completer(job.shadow.engine, job.shadow.arm))
     return Crew(
         job.folder,
         flow,
         lambda user: header | {"user": user},
-        completer,
+        answering,
         arm=job.arm,
         measured=job.config.latency == "measured",
         concurrency=job.config.concurrency if job.over_http else 1,

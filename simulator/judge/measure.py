@@ -78,7 +78,7 @@ class _Reader:
 
     def take(self, row: Row) -> None:
         kind = row["kind"]
-        if kind != TruthKind.PERSIST:  # a check is nothing that the developer does
+        if kind not in (TruthKind.PERSIST, TruthKind.SHADOW):  # nothing that the developer does
             ts_s = row["ts_ms"] / 1000
             if self.last_s is not None and ts_s - self.last_s < SESSION_S:
                 self.states[self.state] += ts_s - self.last_s
