@@ -50,7 +50,8 @@ class TruthKind(StrEnum):
     """What a shadow engine would have shown goes: `request_id` of the control's request, `proposal`, `place`,
     `asked_left` and `occurrence` as in `decision`, `decided`, `visible_ms` and `counted` in a world of its
     own (`simulator.desk.shadow`), `cut` (the control's proposal was taken, and it would have stayed),
-    `lines`; if decided also `accept`, `partial`, `p_accept`, `u_draw`, `distance`, `matched`, `mode`, `attended`."""
+    `lines`; if decided also `accept`, `partial`, `p_accept`, `u_draw`, `distance`, `matched`, `mode`,
+    `attended`."""
     RUN = "run"
     """The developer ran or tested something, for `seconds`."""
     COMMIT = "commit"

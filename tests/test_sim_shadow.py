@@ -1,11 +1,9 @@
 """The shadow on real developers: the control notices nothing, and a shade is what a real fork would show."""
 
-import asyncio
 import itertools
 from collections import Counter
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,17 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echo_ray import rng
-from echo_ray.errors import ServeError
 from simulator import doubles, engines
 from simulator.config import SimulateConfig
 from simulator.desk.clients import PROFILES
 from simulator.desk.developer import Developer
 from simulator.doubles import Driven
 from simulator.engines import Engine, Material, StandIn
-from simulator.fleet import client, ledger
-from simulator.fleet.client import CompletionClient
-from simulator.fleet.crew import Completer, Crew, InProcess, Shadowed
-from simulator.judge import measure
 from simulator.rules.policies import named
 from simulator.steps import Ask
 from simulator.truth import Truth, TruthKind
@@ -88,6 +81,107 @@ def shades(run: Driven) -> dict[str, Truth]:
 @pytest.mark.parametrize("name", PROFILES)
 def test_the_control_notices_nothing(name: str, rule: str) -> None:
     """Requests, events, truth and tally are the same without a shadow, whatever the shadow says."""
+    for control, shadow, seed in (("mixed", "flipped", 0), ("empty", "mixed", 1), ("oracle", "garbage", 2)):
+        config = with_client(name, seed=seed, trust_drift=rule == "p2")
+        alone = driven(USERS[0], config, rule, engine(control), None)
+        both = driven(USERS[0], config, rule, engine(control), engine(shadow))
+        assert (alone.asks, alone.reports) == (both.asks, both.reports)
+        assert alone.truths == of_control(both.truths)
+        assert shades(both)
+        assert alone.tally == replace(both.tally, shadow={})
+        assert {} == alone.tally.shadow
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"), [*((name, 3) for name in PROFILES), ("default", 0), ("default", 1), ("tabby", 2)]
+)
+def test_a_shadow_equal_to_the_control_counts_what_the_control_counts(name: str, seed: int) -> None:
+    sums: Counter[str] = Counter()
+    for user in USERS:
+        for what, rule in (("mixed", "p1"), ("oracle", "p2"), ("garbage", "p3"), ("never", "p1")):
+            config = with_client(name, seed=seed, trust_drift=True)
+            tally = driven(user, config, rule, engine(what), engine(what)).tally
+            found = dict(tally.shadow)
+            own = {key: getattr(tally, key) for key in SHADOWED}
+            own |= {"pairs": tally.decided, "pairs_control": tally.accepted, "pairs_shadow": tally.accepted}
+            own |= {"same": tally.shown}
+            own |= {f"shown_from_{size}": n for size, n in tally.shown_by_length.items()}
+            own |= {f"accepted_from_{size}": n for size, n in tally.accepted_by_length.items()}
+            assert {key: value for key, value in own.items() if value} == found
+            sums.update(found)
+    assert min(sums[key] for key in ("accepted", "silent", "failed", "shown_750")) > 0
+
+
+class Fork:
+    """`control`, but `other` at the request `at`."""
+
+    name = version = "fork"
+
+    def __init__(self, control: Engine, other: Engine, at: str) -> None:
+        self._control, self._other, self._at = control, other, at
+
+    def complete(self, ask: Ask) -> str | None:
+        return (self._other if ask.request_id == self._at else self._control).complete(ask)
+
+
+JUDGED = ("accept", "partial", "p_accept", "u_draw", "distance", "matched", "mode", "attended")
+
+
+@pytest.mark.parametrize(
+    ("name", "control", "shadow"),
+    [
+        ("default", "empty", "mixed"),
+        ("default", "oracle", "line_above"),
+        ("tabby", "mixed", "oracle"),
+        ("tabby", "mixed", "flipped"),
+        ("llama.vim", "mixed", "oracle"),
+    ],
+)
+def test_a_shade_is_what_a_fork_of_the_world_at_its_request_shows(
+    name: str, control: str, shadow: str
+) -> None:
+    """The oracle: the same developer, really answered by the shadow at one request and never before."""
+    config = with_client(name)
+    both = driven(USERS[1], config, "p1", engine(control), engine(shadow))
+    found = list(shades(both).items())[:10]
+    assert len(found) > 5
+    for request_id, shade in found:
+        fork = driven(USERS[1], config, "p1", Fork(engine(control), engine(shadow), request_id), None)
+        shown = [e.detail for e in fork.truths if e.kind is TruthKind.SHOWN]
+        (own,) = [detail for detail in shown if request_id == detail["request_id"]]
+        about = [e for e in fork.truths if e.detail.get("exposure") == own["exposure"]]
+        (end,) = [e.detail for e in about if e.kind is TruthKind.EXPOSURE_END]
+        decisions = [e.detail for e in about if e.kind is TruthKind.DECISION]
+        assert own["proposal"] == shade.detail["proposal"]
+        assert bool(decisions) == shade.detail["decided"]
+        for decision in decisions:
+            assert {key: decision[key] for key in JUDGED} == {key: shade.detail[key] for key in JUDGED}
+        seen: dict[str, Any] = {"fork": end["visible_ms"], "shade": shade.detail["visible_ms"]}
+        if shade.detail["cut"]:  # it stayed at least as long
+            assert seen["fork"] >= seen["shade"] - 0.2
+        else:
+            assert end["counted"] == shade.detail["counted"]
+            assert abs(seen["fork"] - seen["shade"]) < 0.2
+
+
+def test_where_one_of_the_two_is_silent_only_the_other_counts() -> None:
+    silent_shadow = driven(USERS[0], CONFIG, "p1", engine("mixed"), engine("empty"))
+    assert silent_shadow.tally.shown > 0
+    assert {"silent": silent_shadow.tally.answered + silent_shadow.tally.silent} == {
+        key: value for key, value in silent_shadow.tally.shadow.items() if "voids" not in key
+    }
+    silent_control = driven(USERS[0], CONFIG, "p1", engine("always_silent"), engine("oracle"))
+    found = silent_control.tally.shadow
+    assert (0, 0) == (silent_control.tally.shown, silent_control.tally.accepted)
+    assert found["accepted"] > 5
+    assert {"pairs", "same", "cut"}.isdisjoint(found)
+    # Nothing that was taken in the shadow's worlds stands in the document or was paid for.
+    alone = driven(USERS[0], CONFIG, "p1", engine("always_silent"), None)
+    assert alone.tally == replace(silent_control.tally, shadow={})
+
+
+def test_truth_and_tally_of_the_shadow_agree() -> None:
+    cut = 0
     for user, seed in itertools.product(USERS, (0, 4, 5)):
         run = driven(user, CONFIG.updated(seed=seed), "p1", engine("oracle"), engine("line_above"))
         rows: list[dict[str, Any]] = [event.detail for event in shades(run).values()]
@@ -158,91 +252,3 @@ def test_engines_that_change_their_mind(name: str, seed: int, what: list[str]) -
     assert len(shades(both)) == found["shown"] or name == "llama.vim"
     answered = found["answered"] + found["silent"] + found["failed"]
     assert answered == both.tally.requests - both.tally.cancelled
-
-
-# --- a crew with two engines -------------------------------------------------------------------------------
-
-
-def let_work(folder: Path, completer: Completer) -> None:
-    ledger.prepare(folder, "mark")
-
-    def flow(user: str):  # type: ignore[no-untyped-def]
-        return Developer(CONFIG, work(user), named("p1")).run()
-
-    crew = Crew(
-        folder, flow, lambda user: {"kind": "run", "arm": "base", "user": user}, completer, arm="base"
-    )
-    asyncio.run(crew.work(USERS))
-
-
-def rows(folder: Path, place: str) -> list[dict[str, Any]]:
-    where = ledger.log_folder(folder) if place == "log" else folder / ledger.TRUTH
-    return [row for user in USERS for row in ledger.rows(where / f"{user}{ledger.ENDING}")]
-
-
-def test_log_and_truth_on_disk_are_the_same_but_for_the_shadow(tmp_path: Path) -> None:
-    control, shadow = InProcess(engine("mixed")), InProcess(engine("flipped"))
-    let_work(tmp_path / "alone", control)
-    let_work(tmp_path / "both", Shadowed(control, shadow))
-    for user in USERS:
-        logs = [ledger.log_folder(tmp_path / name) / f"{user}{ledger.ENDING}" for name in ("alone", "both")]
-        assert logs[0].read_bytes() == logs[1].read_bytes()
-    told = rows(tmp_path / "both", "truth")
-    assert rows(tmp_path / "alone", "truth") == [row for row in told if row["kind"] != "shadow"]
-    tallies = ledger.tallies(tmp_path / "both", USERS)
-    assert sum(row["kind"] == "shadow" for row in told) == sum(tally.shadow["shown"] for tally in tallies) > 0
-    alone = ledger.tallies(tmp_path / "alone", USERS)
-    assert alone == [replace(tally, shadow={}) for tally in tallies]
-    # What a run looks like beside real developers is the same, too.
-    alike = [repr(measure.measure(rows(tmp_path / name, "truth"))) for name in ("alone", "both")]
-    assert alike[0] == alike[1]
-
-
-def test_over_http_both_are_asked_with_the_same_bytes_and_aborts_reach_the_control_alone(
-    tmp_path: Path,
-) -> None:
-    asks = [ask for user in USERS for ask in driven(user, CONFIG, "p1", engine("mixed"), None).asks]
-    let_work(tmp_path / "place", Shadowed(InProcess(engine("mixed")), InProcess(engine("flipped"))))
-    config = CONFIG.updated(cancel_after_ms=200)
-    control = doubles.Remembering(engine("mixed"), asks)
-    shadow = doubles.Remembering(engine("flipped"), asks)
-    with doubles.serving(control) as own, doubles.serving(shadow, delay_s=0.005) as other:
-
-        async def main() -> None:
-            async with client.session() as http:
-                completers = [
-                    CompletionClient(http, double.url, config, arm)
-                    for double, arm in ((own, "base"), (other, "echo"))
-                ]
-                ledger.prepare(tmp_path / "http", "mark")
-                crew = Crew(
-                    tmp_path / "http",
-                    lambda user: Developer(config, work(user), named("p1")).run(),
-                    lambda user: {"kind": "run", "arm": "base", "user": user},
-                    Shadowed(*completers),
-                    arm="base",
-                    concurrency=2,
-                )
-                await crew.work(USERS)
-
-        asyncio.run(main())
-    for place in ("log", "truth"):
-        assert rows(tmp_path / "place", place) == rows(tmp_path / "http", place)
-    sent = {(row["user"], row["ts_ms"], row["prefix"], row["suffix"]) for row in own.records}
-    asked = {(row["user"], row["ts_ms"], row["prefix"], row["suffix"]) for row in other.records}
-    aborted = {(ask.user, ask.ts_ms, ask.prefix, ask.suffix) for ask in asks if ask.cancelled}
-    assert aborted
-    assert sent - aborted == asked
-    assert ({"base"}, {"echo"}) == ({r["arm"] for r in own.records}, {r["arm"] for r in other.records})
-
-
-@pytest.mark.parametrize("broken", ["control", "shadow"])
-def test_either_engine_that_fails_for_good_ends_the_run(broken: str, tmp_path: Path) -> None:
-    def fails(ask: Ask) -> str:
-        raise ServeError(f"the {broken} is gone")
-
-    good, bad = InProcess(engine("mixed")), InProcess(StandIn("bad", "1", fails))
-    both = Shadowed(bad, good) if broken == "control" else Shadowed(good, bad)
-    with pytest.raises(ServeError, match=f"the {broken} is gone"):
-        let_work(tmp_path, both)
-    assert list(USERS) == ledger.left(tmp_path, USERS)

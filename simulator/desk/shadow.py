@@ -18,8 +18,8 @@ taken, the user of the shade's world would have typed on; a shade that agrees wi
 stayed for a time that nobody knows, and one that was not counted by then is not counted (`cut` says how
 many). A shadow that speaks where the control is silent is offered, and may be taken, again at the control's
 next request; its characters add up per request, not to a document. `pairs` have no such excess: requests at
-which both were on the screen and judged. Requests that the control's plug-in makes because of what it showed (speculative ones) carry the
-control's text.
+which both were on the screen and judged. Requests that the control's plug-in makes because of what it showed
+(speculative ones) carry the control's text.
 """
 
 from dataclasses import dataclass
