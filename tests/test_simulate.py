@@ -393,7 +393,7 @@ def test_batches_keep_connections_busy_and_let_everybody_finish_together(tmp_pat
 
 @pytest.mark.ray
 def test_twins_with_equal_answers_are_equal(tmp_path: Path, cluster: None) -> None:
-    from jobs.experiment import twins
+    from jobs.experiment import simulated as twins
     from tests.tiny import write_model
 
     with doubles.serving(engines.engine("line_above", Material(()))) as double:
