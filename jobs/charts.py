@@ -17,7 +17,7 @@ MAX_CODE_LINES = 14
 
 def percent(value: float | None, digits: int = 1) -> str:
     """`25.7%`, or a dash for None."""
-    return NONE if value is None else f"{100 * value:.{digits}f}%"
+    return NONE if value is None else f"{100 * value:.{digits}f}%".replace("-", MINUS)
 
 
 def points(value: float | None, *, sign: bool = True, unit: bool = True) -> str:

@@ -24,6 +24,7 @@ HEADLINES = {
 }
 """Outcome: sign, headline and colour."""
 _STATES = {"held": "good", "broken": "bad", "open": "warn", "unknown": "even"}
+_CARDS = {"retained_chars_per_minute": "Retained text"}
 _RATES = ("acceptance_rate", "generation_rate")
 
 
@@ -68,40 +69,35 @@ def cards(value: Value) -> list[dict[str, Any]]:
 
 def card(name: str, value: Value, chart: Value) -> dict[str, Any]:
     """One claim: from what to what, by how much, how sure."""
-    control, treatment = table.pair(value)
-    found = value["difference"][name]
-    ends = table.spread(name, found["ci95"])
-    tests = []
-    if found["p_value"] is not None:
-        tests.append(f"{charts.p_value(found['p_value'])} by t test")
-    if found["permutation_p"] is not None:
-        tests.append(f"{charts.p_value(found['permutation_p'])} by permutation")
-    saved = value["difference"].get("time_saved_s")
-    basis = {
-        "acceptance_rate": [f"of {count(arm['shown'])}" for arm in (control, treatment)],
-        "generation_rate": [
-            f"of {count(arm['accepted_chars'] + arm['typed_chars'])}" for arm in (control, treatment)
-        ],
-    }.get(name)
-    unit = {"acceptance_rate": "proposals shown", "generation_rate": "characters written"}.get(name)
-    under = f"{' and '.join(basis)} {unit}" if basis else ""
-    if name == "time_saved" and saved and saved["estimate"] is not None:
-        under = f"{table.shift('time_saved_s', saved['estimate'])} seconds per user"
-    elif name == "retained_chars_per_minute":
-        under = "accepted characters that stay"
+    found, saving = value["difference"][name], name == "time_saved"
+    tests = [("t test", found["p_value"]), ("permutation", found["permutation_p"])]
     return {
-        "name": table.METRICS[name][0],
-        "was": None if name == "time_saved" else table.figure(name, found["control"]),
+        "name": _CARDS.get(name, table.METRICS[name][0]),
+        "under": _under(name, value),
+        "was": None if saving else table.figure(name, found["control"]),
         "now": table.figure(name, found["treatment"]),
         "delta": table.shift(name, found["estimate"], unit=True),
-        "range": ends,
+        "range": table.spread(name, found["ci95"]),
         "chart": chart,
         "spoken": f"{table.METRICS[name][0]}: {table.change(name, found)}",
-        "tests": ", ".join(tests),
+        "tests": [f"{label} {charts.p_value(p)}" for label, p in tests if p is not None],
         "agrees": found["agrees"],
         "reason": found["reason"],
-        "under": under,
     }
+
+
+def _under(name: str, value: Value) -> str:
+    """What a figure of a card is counted over."""
+    arms = table.pair(value)
+    if name == "acceptance_rate":
+        return f"of {' and '.join(count(arm['shown']) for arm in arms)} proposals shown"
+    if name == "generation_rate":
+        written = (count(arm["accepted_chars"] + arm["typed_chars"]) for arm in arms)
+        return f"of {' and '.join(written)} characters written"
+    if name == "time_saved" and "time_saved_s" in value["difference"]:
+        seconds = value["difference"]["time_saved_s"]["estimate"]
+        return f"of the same work, {charts.signed(seconds, 0)} seconds per user"
+    return "characters a minute, accepted and still there" if name == "retained_chars_per_minute" else ""
 
 
 def sure(value: Value) -> list[dict[str, str]]:
@@ -156,7 +152,9 @@ def power(value: Value) -> list[dict[str, str]]:
         made.append(
             {
                 "name": table.METRICS[name][0],
-                "mde": charts.NONE if one["mde"] is None else table.shift(name, one["mde"]).lstrip("+"),
+                "mde": charts.NONE
+                if one["mde"] is None
+                else table.shift(name, one["mde"], unit=True).lstrip("+"),
                 "expected": "" if one["expected"] is None else points(one["expected"], sign=False),
                 "power": "" if one["power"] is None else percent(one["power"], 0),
                 "users": "" if sized is None else count(sized),

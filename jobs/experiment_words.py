@@ -97,9 +97,7 @@ def reasons(value: Value) -> list[str]:
             f"(kappa {agreement['kappa']:.2f}): find out why before relying on either."
         )
     # That time saved is missing is said once, among the caveats.
-    return found + [
-        note for note in value["notes"] if value["missing"] != ["time_saved"] or "lack of" not in note
-    ]
+    return found + verdict.notes(value, ("time_saved",))
 
 
 def _versions(control: Value, treatment: Value) -> list[str]:

@@ -44,6 +44,7 @@ _EMPTY = {
     "voids": "there was no place to be silent at",
 }
 """Why a rate does not exist, by what it is divided by."""
+_HEADLINES = ("acceptance_rate", "generation_rate")
 
 
 def build(inputs: Inputs) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def plain(value: Any) -> Any:
 def _arm(arm: Arm, found: Mapping[str, Any]) -> dict[str, Any]:
     """Model, counts and rates; `reasons` says of those that are None why."""
     rates = {metric.name for metric in SIMULATED}
-    values = {
+    values: dict[str, Any] = {
         key: int(value) if key not in rates and isinstance(value, float) and value.is_integer() else value
         for key, value in found.items()
     }
@@ -129,7 +130,7 @@ def _arm(arm: Arm, found: Mapping[str, Any]) -> dict[str, Any]:
         if name in values and values[name] is None:
             reasons[name] = _EMPTY.get(metric.below[0], "nothing to divide by")
         ends = values.get(f"{name}_ci95")
-        if ends is not None and ends[0] is None:
+        if name in _HEADLINES and ends is not None and ends[0] is None:
             reasons[f"{name}_ci95"] = reasons.get(name, "too few users, or no variation between them")
     return {"model": arm.model, **values, "reasons": reasons}
 

@@ -80,7 +80,9 @@ def reasons(report: Value) -> list[str]:
         for name in ORDER
         if name in report["difference"] and report["difference"][name]["reason"]
     ]
-    return [*found, *report["notes"]]
+    # That parallel arms know no time saved is said once, among the caveats.
+    said = () if report["design"]["twins"] else ("time_saved", "time_saved_s")
+    return found + verdict.notes(report, said)
 
 
 def caveats(inputs: Inputs, report: Value) -> list[str]:

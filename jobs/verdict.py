@@ -4,7 +4,7 @@ Reasons are facts read off the report, never guesses at causes. Not covered: dri
 between languages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from echo_ray.experiment.decision import direction
@@ -14,6 +14,7 @@ from jobs.experiment_table import METRICS, change, figure, name_of, pair
 Value = Mapping[str, Any]
 
 _RELATIVE = 0.10  # changes of context smaller than this are not worth a reader's time
+_KEPT = "retained_chars_per_minute"
 _LESS = 0.02  # proposals that are shorter or rarer by less explain no gain that anybody would ship
 _UNMET = {
     "generation_rate_fell": "generation rate fell",
@@ -52,7 +53,7 @@ def _gain(value: Value, shorter: bool, rarer: list[str]) -> str:
     low = matched["ci95"][0]
     if matched["estimate"] is not None:
         told += f": at equal lengths it moved by {change('acceptance_rate', matched)}"
-    kept = direction(found["retained_chars_per_minute"])
+    kept = direction(found[_KEPT])
     if kept < 0:
         return (
             f"{told}; fewer characters are retained per minute: this is saying less, not better text that "
@@ -96,11 +97,18 @@ def reasons(value: Value) -> list[str]:
         elif state == "open":
             found.append(f"Guardrail open: {name_of(metric)} may have got worse by more than {margin}.")
     found += _power(value, acceptance)
-    for key in ("shown_rate", "mean_shown_chars", "retained_chars_per_minute"):
+    # A sentence about saying less holds these figures already.
+    less = value["gain"]["sentence"] and (value["gain"]["shorter"] or value["gain"]["rarer"])
+    for key in (_KEPT,) if less else ("shown_rate", "mean_shown_chars", _KEPT):
         found += moved(key, control.get(key), treatment.get(key))
-    # A sentence about saying less holds the figure at equal lengths already.
-    told = value["gain"]["sentence"] and (value["gain"]["shorter"] or value["gain"]["rarer"])
-    return found if told else found + _lengths(value["length_matched"])
+    return found if less else found + _lengths(value["length_matched"])
+
+
+def notes(value: Value, said: Sequence[str] = ()) -> list[str]:
+    """What the analysis says of itself; missing metrics that are `said` elsewhere are left out."""
+    found = [note for note in value["notes"] if "for lack of counts" not in note]
+    missing = [name_of(name) for name in value["missing"] if name not in said]
+    return found + ([f"Not measured, for lack of counts: {', '.join(missing)}."] if missing else [])
 
 
 def _power(value: Value, acceptance: Value) -> list[str]:

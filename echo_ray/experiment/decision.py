@@ -110,8 +110,10 @@ def state(guardrail: Guardrail, difference: Values | None) -> State:
         return State.UNKNOWN
     low, high = difference["ci95"]
     if low is None:
+        if difference["estimate"] != 0 and difference.get("se") != 0:
+            return State.UNKNOWN
         # Arms without any variation between users differ by exactly what is there.
-        return State.HELD if difference["estimate"] == 0 else State.UNKNOWN
+        low = high = difference["estimate"]
     worst, best = (-low, -high) if guardrail.better > 0 else (high, low)
     if worst < guardrail.margin:
         return State.HELD
