@@ -75,11 +75,12 @@ def reasons(report: Value) -> list[str]:
             f"the paper's smallest study uses {count(PAPER_SAMPLES)}."
         )
     found += _loss_reasons(report["training"]["points"])
-    found += [
-        f"Difference of {name_of(name)}: {report['difference'][name]['reason']}."
-        for name in ORDER
-        if name in report["difference"] and report["difference"][name]["reason"]
-    ]
+    why: dict[str, list[str]] = {}
+    for name in ORDER:
+        reason = report["difference"].get(name, {}).get("reason")
+        if reason:
+            why.setdefault(reason, []).append(name_of(name))
+    found += [f"Difference of {', '.join(names)}: {reason}." for reason, names in why.items()]
     # That parallel arms know no time saved is said once, among the caveats.
     said = () if report["design"]["twins"] else ("time_saved", "time_saved_s")
     return found + verdict.notes(report, said)

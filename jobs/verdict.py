@@ -106,7 +106,11 @@ def reasons(value: Value) -> list[str]:
 
 def notes(value: Value, said: Sequence[str] = ()) -> list[str]:
     """What the analysis says of itself; missing metrics that are `said` elsewhere are left out."""
-    found = [note for note in value["notes"] if "for lack of counts" not in note]
+    found = []
+    for note in value["notes"]:
+        name, colon, rest = note.partition(":")
+        if "for lack of counts" not in note:
+            found.append(f"{METRICS[name][0]}{colon}{rest}" if name in METRICS else note)
     missing = [name_of(name) for name in value["missing"] if name not in said]
     return found + ([f"Not measured, for lack of counts: {', '.join(missing)}."] if missing else [])
 
