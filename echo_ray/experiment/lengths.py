@@ -1,4 +1,4 @@
-"""Bins of proposal length, the same wherever proposals are counted. Pure, and light: the simulator loads it."""
+"""Bins of proposal length, the same wherever proposals are counted. Pure, and light for the simulator."""
 
 from bisect import bisect_right
 
