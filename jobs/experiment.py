@@ -1,5 +1,5 @@
-"""Simulated developers with two models: twins, who work once with either under the same draws, or parallel
-arms with developers of their own.
+"""Simulated developers with two models: twins, who work once with either under the same draws, parallel arms
+with developers of their own, or one arm with the other model in its shadow (`jobs.shadow`).
 
 With `experiment.log` nobody is simulated: `jobs.experiment_log` compares the arms of a served A/B.
 
@@ -19,13 +19,13 @@ from echo_ray.config import fingerprint
 from echo_ray.data import MANIFEST, Manifest, claim, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.serve.config import Arm
-from jobs import gather, report, report_words, service_log
+from jobs import gather, report, report_words, service_log, shadow
 from jobs.experiment_config import ExperimentConfig
 from jobs.experiment_log import served
 from jobs.settings import RunConfig
 from jobs.simulate import Answering, answers, check, collect, measures, plain, who_answers, work
 from simulator.fleet import ledger
-from simulator.fleet.team import Job, behaviour, is_address, names
+from simulator.fleet.team import Job, Shadow, behaviour, is_address, names
 
 STAGE = "experiment"
 ARMS = ("base", "echo")
@@ -50,9 +50,20 @@ def experiment(config: RunConfig, command: str) -> None:
         )
     models.check(config.experiment.base or models.BASE, "experiment.base")
     models.check(config.experiment.echo, "experiment.echo")
+    counterfactual = config.experiment.design == "counterfactual"
+    if counterfactual and config.simulate.latency == "measured":
+        raise ConfigError(
+            "simulate.latency=measured: a shadow engine would slow down the one that answers; set drawn, or "
+            "experiment.design=twins"
+        )
     check(config, ("heldout",))
     with running(config.cluster):
-        simulated(config, config.experiment.echo, output)
+        manifest = simulated(config, config.experiment.echo, output)
+    if counterfactual:
+        versions, seed = manifest.notes["models"], config.simulate.seed
+        print(shadow.report(output / "base.jsonl", versions, output, seed, config.experiment.resamples))
+        print(f"\nexperiment: every figure is in {output / 'report.json'}")
+        return
     summary = report.build(gather.inputs(config, {STAGE: output}))
     data, page = report.write(summary, output)
     print(report_words.text(summary))
@@ -78,24 +89,29 @@ def simulated(config: RunConfig, echo: Path, output: Path) -> Manifest:
     began = time.monotonic()
     claim(output)
     (output / MANIFEST).unlink(missing_ok=True)
-    folders = {arm: output / arm for arm in ARMS}
+    lived = ARMS[:1] if design == "counterfactual" else ARMS
+    folders = {arm: output / arm for arm in lived}
     for folder in folders.values():
         ledger.prepare(folder, mark)
-    users = people(config.experiment)
+    users = people(config.experiment)[: len(lived)]
     todo = [
         user for folder, own in zip(folders.values(), users, strict=True) for user in ledger.left(folder, own)
     ]
     arms = {"base": Arm(model=base), "echo": Arm(model=echo)}
     segments = output / ledger.WORK
     with answers(answering, arms, segments, todo) as url:
-        jobs = [Job(chosen, "heldout", url, arm, folder) for arm, folder in folders.items()]
+        beside = Shadow(url, ARMS[1]) if design == "counterfactual" else None
+        jobs = [Job(chosen, "heldout", url, arm, folder, beside) for arm, folder in folders.items()]
         spent, workers, wall_s = work(config, jobs, answering, users, design)
-    compared = service_log.compare(segments, [ledger.log_folder(folder) for folder in folders.values()])
+    logs = [ledger.log_folder(folder) for folder in folders.values()]
+    compared = service_log.compare(segments, logs, None if beside is None else ARMS[1])
     summaries = []
-    for job, arm, own in zip(jobs, ARMS, users, strict=True):
+    for job, arm, own in zip(jobs, lived, users, strict=True):
         summary, _ = collect(config, job, own, job.folder / "log")
         summaries.append(summary)
         (job.folder / "tallies.jsonl").replace(output / f"{arm}.jsonl")
+    if beside is not None:
+        shadow.write_rows(output / f"{ARMS[0]}.jsonl", output / f"{ARMS[1]}.jsonl")
     manifest = Manifest(
         stage=STAGE,
         fingerprint=mark,
@@ -124,7 +140,7 @@ def simulated(config: RunConfig, echo: Path, output: Path) -> Manifest:
 
 def people(config: ExperimentConfig) -> tuple[list[str], list[str]]:
     """Developers of either arm: the same, or as many others."""
-    if config.design == "twins":
+    if config.design != "parallel":
         return names("heldout", config.users), names("heldout", config.users)
     everyone = names("heldout", 2 * config.users)
     return everyone[: config.users], everyone[config.users :]

@@ -10,7 +10,7 @@ from echo_ray.experiment.tally import Acceptance
 
 
 class ExperimentConfig(Config):
-    """Settings of `experiment`: developers with two models (twins or parallel arms), or the arms of a log."""
+    """Settings of `experiment`: developers with two models, or the arms of a log."""
 
     output: Path | None = None
     """Folder for tallies, truth, logs and the report."""
@@ -20,10 +20,11 @@ class ExperimentConfig(Config):
     """Model folder of the arm `echo`: developers are simulated with both models."""
     users: int = Field(48, ge=2)
     """Developers of an arm, on files that no model has learned from (count)."""
-    design: Literal["twins", "parallel"] = "twins"
+    design: Literal["twins", "parallel", "counterfactual"] = "twins"
     """Simulated developers only. `twins`: each works once with either model, under the same draws, so that
     the model alone differs. `parallel`: each arm has developers of its own, as in an A/B test; needs several
-    times as many."""
+    times as many. `counterfactual`: everybody works with `base`, and `echo` is asked and judged at the same
+    requests without being shown; needs the fewest, and knows nothing of what would follow."""
     resamples: int = Field(10_000, ge=100)
     """Bootstrap resamples and sign flips (count)."""
     log: Path | None = None

@@ -17,6 +17,8 @@ METRICS = {
     "time_saved": ("Time saved", "of the time that the same work took with control", "share"),
     "time_saved_s": ("Seconds saved per user", "", "number"),
     "retained_share": ("Retained", "of accepted characters, to the end of the work on them", "share"),
+    "acceptance_rate_where_both_show": ("Acceptance rate where both show", "at the same requests", "share"),
+    "accepted_chars_per_request": ("Characters accepted per request", "", "number"),
     "acceptance_rate_with_partial": ("Acceptance rate, parts counted", "", "share"),
     "shown_rate": ("Shown per request", "", "share"),
     "exposures_per_typed_char": ("Shown per 100 typed characters", "", "hundred"),
@@ -112,7 +114,8 @@ def text(value: Value, facts: Sequence[str]) -> str:
     ]
     states = ", ".join(f"{name_of(m)} {s}" for m, s in value["decision"]["guardrails"].items())
     shown = ", ".join(name_of(gate["name"]) for gate in value["gates"] if gate["passed"]) or "nothing"
-    checks = [*facts, f"Claimed, in the order fixed beforehand: {shown}", f"Guardrails: {states}"]
+    checks = [*facts, f"Claimed, in the order fixed beforehand: {shown}"]
+    checks += [f"Guardrails: {states}"] if states else []
     notes = [f"- {reason}" for reason in value["reasons"]]
     told = [value["verdict"], "", *(line.rstrip() for line in lines), "", *checks]
     return "\n".join([*told, *(["", *notes] if notes else [])])

@@ -8,6 +8,7 @@ import time
 
 from echo_ray import refinery
 from echo_ray.cluster import running
+from echo_ray.errors import ConfigError
 from jobs import card, gather, report, stages
 from jobs.balance import balance_samples
 from jobs.experiment import simulated
@@ -27,6 +28,11 @@ def loop(config: RunConfig, command: str) -> None:
     """Verb `loop`: everything into `run.output`, the report last."""
     began = time.monotonic()
     run = config.run.output
+    if config.experiment.design == "counterfactual":
+        raise ConfigError(
+            "experiment.design=counterfactual decides nothing, and a round ends with a decision: set twins "
+            "or parallel"
+        )
     config = from_one_base(config)
     check(config, ("train", "heldout"))
     refinery.check_distil(config.distil, config.teacher)

@@ -23,11 +23,12 @@ class _Logged(NamedTuple):
     """None unless delivered."""
 
 
-def compare(segments: Path, logs: Sequence[Path]) -> dict[str, int] | None:
+def compare(segments: Path, logs: Sequence[Path], shadow: str | None = None) -> dict[str, int] | None:
     """Counts of what the service's `segments` say other than the clients' `logs`; None without segments.
 
     `missing`: answered requests that the service has not; `missing_cancelled`: unanswered ones;
     `unknown`: requests that only the service has; `contexts`, `proposals`: those that differ.
+    With a `shadow` arm its requests, which no client logs, are counted by themselves.
     """
     files = sorted(segments.glob("*.jsonl")) if segments.is_dir() else []
     if not files:
@@ -45,7 +46,9 @@ def compare(segments: Path, logs: Sequence[Path]) -> dict[str, int] | None:
         found["contexts"] += all(other.context != logged.context for other in others)
         if logged.proposal is not None:
             found["proposals"] += all(other.proposal != logged.proposal for other in others)
-    found["unknown"] = len(service)
+    if shadow is not None:
+        found["shadow"] = sum(session.endswith(f".{shadow}") for _, session, _ in service)
+    found["unknown"] = len(service) - found.get("shadow", 0)
     return found
 
 

@@ -269,7 +269,9 @@ def work(
     """
     todo = [ledger.left(job.folder, own) for job, own in zip(jobs, users, strict=True)]
     total, left = sum(map(len, users)), sum(map(len, todo))
-    workers = config.simulate.workers or fleet.spare_cpus(_cpus(answering, len(jobs)))
+    workers = config.simulate.workers or fleet.spare_cpus(
+        _cpus(answering, sum(len(job.engines) for job in jobs))
+    )
     corpora = {job.split: corpus(config.simulate, job.split) for job in jobs} if left else {}
     began = time.monotonic()
     with bar(label, total, "developers") as shown:

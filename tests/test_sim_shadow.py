@@ -19,7 +19,7 @@ from simulator.doubles import Driven
 from simulator.engines import Engine, Material, StandIn
 from simulator.rules.policies import named
 from simulator.steps import Ask
-from simulator.truth import Truth, TruthKind
+from simulator.truth import SHADOWED, Truth, TruthKind
 from simulator.work.items import Plan
 from simulator.work.plan import plan
 from simulator.work.sources import Corpus, load
