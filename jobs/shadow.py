@@ -124,8 +124,8 @@ def _reasons(value: Mapping[str, Any]) -> list[str]:
         most = treatment["accepted"] / (treatment["shown"] + treatment["cut"])
         least = points(most - treatment["accepted"] / max(1, treatment["shown"]))
         told.append(
-            f"{count(treatment['cut'])} proposals of the treatment were cut short by an acceptance of the "
-            f"control's; if all had counted as shown, its acceptance rate would move by {least}."
+            f"Proposals of the treatment cut short by an acceptance of the control's: {count(treatment['cut'])}; "
+            f"if all had counted as shown, its acceptance rate would move by {least}."
         )
     if control["pairs"]:
         told.append(f"Both had something on the screen, and judged, at {count(control['pairs'])} requests.")
