@@ -124,7 +124,7 @@ def _reasons(value: Mapping[str, Any]) -> list[str]:
         most = treatment["accepted"] / (treatment["shown"] + treatment["cut"])
         least = points(most - treatment["accepted"] / max(1, treatment["shown"]))
         told.append(
-            f"Proposals of the treatment cut short by an acceptance of the control's: {count(treatment['cut'])}; "
+            f"Proposals cut short by the control's acceptances: {count(treatment['cut'])}; "
             f"if all had counted as shown, its acceptance rate would move by {least}."
         )
     if control["pairs"]:
