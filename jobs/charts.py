@@ -17,7 +17,7 @@ MAX_CODE_LINES = 14
 
 def percent(value: float | None, digits: int = 1) -> str:
     """`25.7%`, or a dash for None."""
-    return NONE if value is None else f"{100 * value:.{digits}f}%"
+    return NONE if value is None else f"{100 * value:.{digits}f}%".replace("-", MINUS)
 
 
 def points(value: float | None, *, sign: bool = True, unit: bool = True) -> str:
@@ -76,6 +76,10 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+FILTERS = {one.__name__: one for one in (percent, points, signed, count, decimal, p_value, duration, words)}
+"""What templates write numbers with."""
+
+
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     """Round numbers inside [low, high], about `wanted` of them."""
     span = high - low
@@ -87,21 +91,28 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [round(i * step, 12) + 0.0 for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def intervals(differences: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Positions of several differences on one common axis in points, so that lengths compare."""
+def intervals(
+    differences: Mapping[str, Mapping[str, Any]], scale: float = 100.0
+) -> dict[str, dict[str, Any]]:
+    """Positions of several differences on one common axis, so that lengths compare; labels are `scale` times
+    the values (100: points).
+    """
     values = [0.0]
     for item in differences.values():
         values += [v for v in (item["estimate"], *item["ci95"], *item["bootstrap_ci95"]) if v is not None]
     low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.01
+    room = 0.08 * (high - low) or 1 / scale
     low, high = low - room, high + room
 
     def place(value: float | None) -> float | None:
         return None if value is None else round(100 * (value - low) / (high - low), 3)
 
     marks = [
-        (place(tick / 100), signed(tick, 0 if tick == int(tick) else 1))
-        for tick in ticks(100 * low, 100 * high)
+        (
+            place(tick / scale),
+            signed(tick, 0 if tick == int(tick) else 1 if 10 * tick == int(10 * tick) else 2),
+        )
+        for tick in ticks(scale * low, scale * high, 4)
     ]
     return {
         name: {

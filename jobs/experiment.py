@@ -1,10 +1,11 @@
-"""The twin experiment: every developer works once with either model, under the same draws.
+"""Simulated developers with two models: twins, who work once with either under the same draws, or parallel
+arms with developers of their own.
 
 With `experiment.log` nobody is simulated: `jobs.experiment_log` compares the arms of a served A/B.
 
 Users and files are held out: nobody in the experiment gave experience, and no file in it was worked on.
-Both arms run at the same time against one service with two engines, forced by header, so that a user's
-twin differs in the model alone.
+Both arms run at the same time against one service with two engines, forced by header, so that twins differ
+in the model alone.
 """
 
 import shutil
@@ -18,7 +19,8 @@ from echo_ray.config import fingerprint
 from echo_ray.data import MANIFEST, Manifest, claim, read_manifest, settings, write_manifest
 from echo_ray.errors import ConfigError
 from echo_ray.serve.config import Arm
-from jobs import gather, report, service_log
+from jobs import gather, report, report_words, service_log
+from jobs.experiment_config import ExperimentConfig
 from jobs.experiment_log import served
 from jobs.settings import RunConfig
 from jobs.simulate import Answering, answers, check, collect, measures, plain, who_answers, work
@@ -50,12 +52,14 @@ def experiment(config: RunConfig, command: str) -> None:
     models.check(config.experiment.echo, "experiment.echo")
     check(config, ("heldout",))
     with running(config.cluster):
-        twins(config, config.experiment.echo, output)
-    page = report.write(report.build(gather.inputs(config, {STAGE: output})), output)
-    print(f"experiment: the report is in {page[1]}")
+        simulated(config, config.experiment.echo, output)
+    summary = report.build(gather.inputs(config, {STAGE: output}))
+    data, page = report.write(summary, output)
+    print(report_words.text(summary))
+    print(f"\nexperiment: the report is in {page}, every figure in {data}")
 
 
-def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
+def simulated(config: RunConfig, echo: Path, output: Path) -> Manifest:
     """Run both arms: the tallies in `base.jsonl` and `echo.jsonl`, and under `base/` and `echo/` each arm's
     `log/` and sealed `truth/`. Users who were done when the job was killed are not simulated again.
     """
@@ -65,6 +69,8 @@ def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
     chosen = plain(config.simulate)
     identity: dict[str, Any] = {"models": versions, "users": config.experiment.users, "code": __version__}
     identity |= {"behaviour": behaviour(chosen), "engine": answering.identity}
+    design = config.experiment.design
+    identity |= {} if design == "twins" else {"design": design}
     mark = fingerprint({"stage": STAGE, **identity})
     done = read_manifest(output)
     if done is not None and done.fingerprint == mark:
@@ -75,17 +81,19 @@ def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
     folders = {arm: output / arm for arm in ARMS}
     for folder in folders.values():
         ledger.prepare(folder, mark)
-    users = names("heldout", config.experiment.users)
-    todo = [user for folder in folders.values() for user in ledger.left(folder, users)]
+    users = people(config.experiment)
+    todo = [
+        user for folder, own in zip(folders.values(), users, strict=True) for user in ledger.left(folder, own)
+    ]
     arms = {"base": Arm(model=base), "echo": Arm(model=echo)}
     segments = output / ledger.WORK
     with answers(answering, arms, segments, todo) as url:
         jobs = [Job(chosen, "heldout", url, arm, folder) for arm, folder in folders.items()]
-        spent, workers, wall_s = work(config, jobs, answering, [users] * len(jobs), "twins")
+        spent, workers, wall_s = work(config, jobs, answering, users, design)
     compared = service_log.compare(segments, [ledger.log_folder(folder) for folder in folders.values()])
     summaries = []
-    for job, arm in zip(jobs, ARMS, strict=True):
-        summary, _ = collect(config, job, users, job.folder / "log")
+    for job, arm, own in zip(jobs, ARMS, users, strict=True):
+        summary, _ = collect(config, job, own, job.folder / "log")
         summaries.append(summary)
         (job.folder / "tallies.jsonl").replace(output / f"{arm}.jsonl")
     manifest = Manifest(
@@ -102,7 +110,7 @@ def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
         engine=answering.label,
         notes={
             "models": versions,
-            "design": "twins",
+            "design": design,
             **measures(chosen, summaries, spent, workers, wall_s),
             **({} if compared is None else {"service_log": compared}),
         },
@@ -112,6 +120,14 @@ def twins(config: RunConfig, echo: Path, output: Path) -> Manifest:
     for folder in folders.values():
         ledger.tidy(folder)
     return manifest
+
+
+def people(config: ExperimentConfig) -> tuple[list[str], list[str]]:
+    """Developers of either arm: the same, or as many others."""
+    if config.design == "twins":
+        return names("heldout", config.users), names("heldout", config.users)
+    everyone = names("heldout", 2 * config.users)
+    return everyone[: config.users], everyone[config.users :]
 
 
 def _who_answers(config: RunConfig, base: Path) -> Answering:

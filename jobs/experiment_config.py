@@ -1,6 +1,7 @@
 """Settings of `experiment`, on simulated users and on the log of a served A/B."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -9,7 +10,7 @@ from echo_ray.experiment.tally import Acceptance
 
 
 class ExperimentConfig(Config):
-    """Settings of `experiment`: the same developers with two models (twins), or the arms of a log."""
+    """Settings of `experiment`: developers with two models (twins or parallel arms), or the arms of a log."""
 
     output: Path | None = None
     """Folder for tallies, truth, logs and the report."""
@@ -18,7 +19,11 @@ class ExperimentConfig(Config):
     echo: Path | None = None
     """Model folder of the arm `echo`: developers are simulated with both models."""
     users: int = Field(48, ge=2)
-    """Developers; each works once with either model, on files that no model has learned from (count)."""
+    """Developers of an arm, on files that no model has learned from (count)."""
+    design: Literal["twins", "parallel"] = "twins"
+    """Simulated developers only. `twins`: each works once with either model, under the same draws, so that
+    the model alone differs. `parallel`: each arm has developers of its own, as in an A/B test; needs several
+    times as many."""
     resamples: int = Field(10_000, ge=100)
     """Bootstrap resamples and sign flips (count)."""
     log: Path | None = None

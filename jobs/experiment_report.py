@@ -1,42 +1,37 @@
 """What `report.json` of a served A/B holds: the analysis, and what a sceptic asks for beside it.
 
-`Analysis.plain()` is the trunk (`arms`, `difference`, `srm`, `gates`, `flags`, ...); added are the decision,
-AR at equal lengths, languages, latency, the two witnesses' agreement, the accounts of every row and event.
-Pure: counts in, a JSON value out. Words are `experiment_words`, drawing is `experiment_page`.
+`experiment_figures` is the trunk; added are languages, latency, the two witnesses' agreement, the accounts of
+every row and event. Pure: counts in, a JSON value out. Words are `experiment_words`, drawing is
+`experiment_page`.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
 from echo_ray.errors import SchemaError
-from echo_ray.experiment.analyse import AnalysisConfig, analyse
+from echo_ray.experiment.analyse import AnalysisConfig
 from echo_ray.experiment.arm_facts import ArmFacts, quantile_ms
-from echo_ray.experiment.decision import GUARDRAILS, NOT_CONCURRENT, SAMPLE_RATIO, decide
+from echo_ray.experiment.decision import GUARDRAILS, NOT_CONCURRENT
 from echo_ray.experiment.estimates import plain
 from echo_ray.experiment.groups import analyse_groups
 from echo_ray.experiment.inputs import METRICS, Arm, Metric
-from echo_ray.experiment.proposals import EDGES, matched
-from echo_ray.experiment.tally import GROUPED, LENGTHS, Tallies
-from jobs import experiment_words
+from echo_ray.experiment.tally import GROUPED, Tallies
+from jobs import experiment_words, verdict
 from jobs.experiment_config import ExperimentConfig
+from jobs.experiment_figures import COMMON, ROLES, figures
 from simulator.judge.scores import Agreement, share
 
 VERSION = "1"
 SERVED = (
-    Metric("acceptance_rate_with_partial", ("accepted", "partial"), ("shown",), 1, share=True),
+    *METRICS,
+    *COMMON,
     Metric("retained_share", ("retained_chars",), ("retainable_chars",), 1, share=True),
-    Metric("silence_rate", ("silent",), ("delivered",), share=True),
-    Metric("abandoned_rate", ("cancelled",), ("requests",), -1, share=True),
-    Metric("sentinel_leak_rate", ("leaks",), ("answered",), -1, share=True),
 )
-"""Metrics of a served log beside those of every experiment."""
+"""Metrics of a served log."""
 MOST_LANGUAGES = 12
 """Languages with a row of their own, the most shown ones; the others are put together."""
 OTHERS = "other languages"
-ROLES = ("control", "treatment")
 _CROSSED = 0.05  # share of an arm's users in both arms from which the arms are not independent
 
 
@@ -50,31 +45,20 @@ def build(counts: Tallies, config: ExperimentConfig) -> dict[str, Any]:
     settings = AnalysisConfig(
         twins=config.twins, seed=config.seed, resamples=config.resamples, weights=config.weights
     )
-    analysis = analyse(arms[0], arms[1], settings, (*METRICS, *SERVED))
-    value: dict[str, Any] = {"version": VERSION, "design": "log", **analysis.plain()}
+    together = _concurrent(counts, names)
+    invalid = [NOT_CONCURRENT] if together["share"] == 0 else []
+    value: dict[str, Any] = {"version": VERSION, "design": "log"}
+    value |= figures(arms[0], arms[1], settings, SERVED, GUARDRAILS, invalid)
     for role, name in zip(ROLES, names, strict=True):
         value["arms"][role] |= _about(counts.arms[name])
-    value["concurrent"] = _concurrent(counts, names)
-    invalid = [SAMPLE_RATIO] if value["srm"]["mismatch"] else []
-    invalid += [NOT_CONCURRENT] if value["concurrent"]["share"] == 0 else []
-    decision = decide(
-        [value["arms"][role] for role in ROLES],
-        value["difference"],
-        invalid=invalid,
-        guardrails=GUARDRAILS,
-    )
-    value["decision"] = plain(decision)
-    if invalid:
-        # Arms that are not comparable claim nothing, whatever the tests say.
-        value["gates"] = [gate | {"tested": False, "passed": False} for gate in value["gates"]]
-    value["guardrails"] = {g.metric: {"margin": g.margin, "better": g.better} for g in GUARDRAILS}
-    value["length_matched"] = plain(_at_equal_lengths(arms, config.twins))
+    value["concurrent"] = together
     value["languages"] = _languages(counts, names, settings)
     value["acceptance"] = {"mode": config.acceptance.value, **_agreement(counts, names)}
     value["accounts"] = {
         "requests": dict(sorted(counts.rows.items(), key=_by_size)),
         "events": dict(sorted(counts.events.items(), key=_by_size)),
     }
+    value["gain"] = verdict.gain(value)
     value["verdict"] = experiment_words.sentence(value)
     value["reasons"] = experiment_words.reasons(value)
     value["caveats"] = experiment_words.caveats(value)
@@ -129,22 +113,6 @@ def _about(facts: ArmFacts) -> dict[str, Any]:
         "first_ms": facts.first_ms,
         "last_ms": facts.last_ms,
     }
-
-
-def _at_equal_lengths(arms: list[Arm], twins: bool) -> Any:
-    order = sorted({*arms[0].users, *arms[1].users}) if twins else None
-    tables, every = [], []
-    for arm in arms:
-        place = {user: number for number, user in enumerate(order or arm.users)}
-        rows = np.array([place[user] for user in arm.users], dtype=np.int64)
-        pair = []
-        for what in ("accepted", "shown"):
-            table = np.zeros((len(EDGES), len(place)))
-            table[:, rows] = np.vstack([arm.counts[f"{what}_from_{low}"] for low in LENGTHS])
-            pair.append(table)
-        tables.append((pair[0], pair[1]))
-        every.append(np.vstack([arm.counts["accepted"], arm.counts["shown"]]))
-    return matched(tables[0], tables[1], (every[0], every[1]), paired=twins)
 
 
 def _languages(counts: Tallies, names: tuple[str, str], settings: AnalysisConfig) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def inputs(config: RunConfig, folders: Mapping[str, Path], caveats: tuple[str, .
     return Inputs(
         base=Arm(versions["base"], tallies["base"]),
         echo=Arm(versions["echo"], tallies["echo"]),
-        twins=True,
+        twins=manifests["experiment"].notes["design"] == "twins",
         language=", ".join(config.simulate.languages),
         policy=_named(rule),
         policy_hash=rule.hash,

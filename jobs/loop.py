@@ -10,7 +10,7 @@ from echo_ray import refinery
 from echo_ray.cluster import running
 from jobs import card, gather, report, stages
 from jobs.balance import balance_samples
-from jobs.experiment import twins
+from jobs.experiment import simulated
 from jobs.perplexity import perplexity_samples
 from jobs.references import from_one_base
 from jobs.select import select_samples
@@ -50,8 +50,8 @@ def loop(config: RunConfig, command: str) -> None:
         ):
             done[name] = stage(config, run / source, run / name)
             stages.say(done[name], run / name)
-        # 5 Measurement: the same held-out developers, once with either model.
-        done["experiment"] = twins(config, run / "train" / "model", run / "experiment")
+        # 5 Measurement: held-out developers with either model.
+        done["experiment"] = simulated(config, run / "train" / "model", run / "experiment")
         stages.say(done["experiment"], run / "experiment")
     page, _ = card.make(config.card.updated(input=run / "balance", run=run))
     print(f"card       {page}")

@@ -4,12 +4,17 @@ Plain frozen values. Tallies stay mappings or dataclasses of whoever counted the
 and the report share names, not code. Not covered: reading them from a run's folder; the caller does.
 """
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from echo_ray.errors import SchemaError
+from echo_ray.experiment import inputs as experiment
+from echo_ray.experiment.lengths import LENGTHS
 
 COUNTS = (
     "requests",
@@ -30,6 +35,9 @@ outlived the work; `active_s`: virtual seconds at work."""
 SPELLINGS = {"shown": ("shown_750", "shown"), "active_s": ("active_s", "virtual_s")}
 """Tally fields that may hold a count, the most exact first: a tally that has `shown_750` counts every
 painted proposal under `shown`, which is the wrong denominator."""
+OPTIONAL = ("partial", "leaks", "voids", "silent_voids", "fix_s")
+"""Counts of tallies that know more; a metric that needs one is left out where a tally lacks it. So are the
+acceptances at equal lengths, which need `shown_by_length` and `accepted_by_length`."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,8 @@ class Arm:
     model: str
     """Immutable model version."""
     tallies: Sequence[Any]
-    """Mappings or dataclasses with `user` and `COUNTS` (`SPELLINGS`); rows of one user are added up."""
+    """Mappings or dataclasses with `user`, `COUNTS` (`SPELLINGS`) and perhaps `OPTIONAL`; rows of one user
+    are added up."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +122,36 @@ class Inputs:
     """Limits of this run beyond the ones that every report names."""
     title: str = "Does it help to learn from what developers leave?"
     resamples: int = 10_000
+
+
+def counted(name: str, tallies: Iterable[Any]) -> experiment.Arm:
+    """The counts of one arm's tallies by user: `COUNTS`, `delivered`, and of the others what all have.
+
+    Raises SchemaError for a tally that lacks one of `COUNTS`.
+    """
+    rows = [_row(name, tally if isinstance(tally, Mapping) else _fields(tally)) for tally in tallies]
+    everywhere = set.intersection(*(set(row) for row in rows)) if rows else set()
+    return experiment.Arm.of(name, [{key: row[key] for key in sorted(everywhere)} for row in rows])
+
+
+def _row(name: str, tally: Mapping[str, Any]) -> dict[str, Any]:
+    source = {key: next((k for k in SPELLINGS.get(key, (key,)) if k in tally), "") for key in COUNTS}
+    missing = [key for key, found in source.items() if not found]
+    if missing or "user" not in tally:
+        raise SchemaError(f"tally of the {name} arm lacks {', '.join(missing or ['user'])}")
+    row = {"user": tally["user"], **{key: tally[found] for key, found in source.items()}}
+    row["delivered"] = row["requests"] - row["cancelled"]
+    row |= {key: tally[key] for key in OPTIONAL if key in tally}
+    for what in ("shown", "accepted"):
+        by_length = tally.get(f"{what}_by_length")
+        if by_length is not None:
+            row |= {f"{what}_from_{low}": by_length.get(low, 0) for low in LENGTHS}
+    return row
+
+
+def _fields(tally: Any) -> dict[str, Any]:
+    """Fields of a dataclass instance, slots included."""
+    return {item.name: getattr(tally, item.name) for item in dataclasses.fields(tally)}
 
 
 def engines_here() -> dict[str, str]:

@@ -1,146 +1,158 @@
-"""One plain sentence about an experiment, generated from its numbers, and what may lie behind it.
+"""What the reports of experiments, simulated and served, say in the same words: generated from the numbers.
 
-The rule is `echo_ray.experiment.decision`; here it gets words.
-
-Reasons are facts read off the same report, never guesses at causes. Not covered: time saved, drift over
-days, differences between languages.
+Reasons are facts read off the report, never guesses at causes. Not covered: drift over days, differences
+between languages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from echo_ray.experiment.decision import MIN_SHOWN, MIN_USERS, decide, direction
-from jobs.charts import count, decimal, percent, points
+from echo_ray.experiment.decision import direction
+from jobs.charts import count, percent, points
+from jobs.experiment_table import METRICS, change, figure, name_of, pair
 
-PAPER_SAMPLES = 30_000
-"""Smallest training set of the paper's scaling study (5.5)."""
+Value = Mapping[str, Any]
 
 _RELATIVE = 0.10  # changes of context smaller than this are not worth a reader's time
+_KEPT = "retained_chars_per_minute"
+_LESS = 0.02  # proposals that are shorter or rarer by less explain no gain that anybody would ship
+_UNMET = {
+    "generation_rate_fell": "generation rate fell",
+    "generation_rate_loss_not_ruled_out": "a loss of generation rate of more than one point is not ruled out",
+    "time_saved_not_above_zero": "time saved did not rise",
+}
 
-Report = Mapping[str, Any]
+
+def gain(value: Value) -> dict[str, Any]:
+    """Better text, shorter text or rarer text? `shorter` and `rarer`: proposals are, beyond doubt;
+    `sentence`: what that means for a rise of AR, None where AR did not rise.
+
+    Rarer is per request or per typed character. A rise with rarer proposals may be silence where the model
+    would have been wrong, which equal lengths do not show, so retained characters decide there.
+    """
+    found = value["difference"]
+    shorter = _falls(found["mean_shown_chars"])
+    rarer = [name for name in ("shown_rate", "exposures_per_typed_char") if _falls(found[name])]
+    told = None
+    if direction(found["acceptance_rate"]) > 0:
+        told = _gain(value, shorter, rarer)
+    return {"shorter": shorter, "rarer": bool(rarer), "sentence": told}
 
 
-def outcome(report: Report) -> str:
-    """`improved`, `mixed`, `no_change`, `worse` or `too_few_data` (`echo_ray.experiment.decision`)."""
-    return decide(list(report["arms"].values()), report["difference"]).outcome.value
-
-
-def sentence(report: Report) -> str:
-    """The verdict: outcome, AR with its interval, GR with its interval, and over how many users."""
-    found = outcome(report)
-    base, echo = report["arms"]["base"], report["arms"]["echo"]
-    if found == "too_few_data":
+def _gain(value: Value, shorter: bool, rarer: list[str]) -> str:
+    found, matched = value["difference"], value["length_matched"]
+    if not shorter and not rarer:
+        return "Acceptance rate rose, and nothing shows that proposals became shorter or rarer: better text."
+    which = " and ".join([*["shorter"] * shorter, *["rarer"] * bool(rarer)])
+    names = [*["mean_shown_chars"] * shorter, *rarer]
+    moves = [
+        f"{name_of(name)} {figure(name, found[name]['control'])} to {figure(name, found[name]['treatment'])}"
+        for name in names
+    ]
+    told = f"Acceptance rate rose with {which} proposals ({'; '.join(moves)})"
+    low = matched["ci95"][0]
+    if matched["estimate"] is not None:
+        told += f": at equal lengths it moved by {change('acceptance_rate', matched)}"
+    kept = direction(found[_KEPT])
+    if kept < 0:
         return (
-            f"Too few data to tell: {count(base['users'])} and {count(echo['users'])} users in the two arms, "
-            f"{count(base['shown'])} and {count(echo['shown'])} proposals shown; a verdict needs at least "
-            f"{MIN_USERS} users and {MIN_SHOWN} shown proposals in each arm."
+            f"{told}; fewer characters are retained per minute: this is saying less, not better text that "
+            "developers get more out of."
         )
-    acceptance, generation = (report["difference"][k] for k in ("acceptance_rate", "generation_rate"))
-    ar = (
-        f"simulated acceptance rate went from {percent(base['acceptance_rate'])} to "
-        f"{percent(echo['acceptance_rate'])}, {change(acceptance)}"
-    )
-    gr = f"generation rate moved by {change(generation)}"
-    who = (
-        f"over {count(echo['users'])} simulated users who each worked with both models"
-        if report["design"]["twins"]
-        else f"over {count(base['users'])} and {count(echo['users'])} simulated users"
-    )
-    sign = direction(generation)
-    match found:
-        case "improved":
-            return f"Improved: {ar}, and {gr}, {who}."
-        case "worse" if direction(acceptance) < 0:
-            return f"Worse: {ar}, and {gr}, {who}."
-        case "worse":
-            return f"Worse: {ar}{doubt(acceptance)}, but {gr}, {who}."
-        case "mixed" if direction(acceptance) < 0:
-            return f"Mixed, not an improvement: {ar}, although {gr}, {who}."
-        case "mixed":
-            loss = "" if sign < 0 else ", so a loss of more than one point is not ruled out"
-            return f"Mixed, not an improvement: {ar}, but {gr}{loss}, {who}."
-    tail = f", although {gr}" if sign > 0 else f", and {gr}"
-    return f"No detectable change: {ar}{doubt(acceptance)}{tail}, {who}."
+    if kept > 0 and (not shorter or (low is not None and low > 0)):
+        return f"{told}; more characters are retained per minute, so the text is better as well."
+    if shorter and not rarer and low is not None and low > 0:
+        return f"{told}, so shorter text does not explain all of it."
+    return f"{told}; saying less may explain all of it."
 
 
-def reasons(report: Report) -> list[str]:
-    """Measured facts that a reader should weigh beside the verdict, most important first."""
+def _falls(difference: Value) -> bool:
+    """Whether a figure fell beyond doubt, and enough to matter."""
+    estimate, control = difference["estimate"], difference["control"]
+    if estimate is None or not control or estimate > -_LESS * control:
+        return False
+    return direction(difference) < 0 or difference["se"] == 0
+
+
+def unmet(name: str) -> str:
+    """Why a rise of AR is not enough."""
+    return _UNMET.get(name) or f"{name_of(name.removesuffix('_broken'))} broke its guardrail"
+
+
+def reasons(value: Value) -> list[str]:
+    """Measured facts to weigh beside the verdict, most important first."""
     found: list[str] = []
-    base, echo = report["arms"]["base"], report["arms"]["echo"]
-    acceptance, generation = (report["difference"][k] for k in ("acceptance_rate", "generation_rate"))
+    control, treatment = pair(value)
+    acceptance, generation = (value["difference"][k] for k in ("acceptance_rate", "generation_rate"))
+    if value["gain"]["sentence"]:
+        found.append(value["gain"]["sentence"])
     if direction(acceptance) * direction(generation) < 0:
-        ups = (
-            "rose while generation rate fell"
-            if direction(acceptance) > 0
-            else "fell while generation rate rose"
-        )
+        up = direction(acceptance) > 0
+        ups = "rose while generation rate fell" if up else "fell while generation rate rose"
         found.append(f"Acceptance rate {ups}: the arms trade rarity or length against precision.")
-    if direction(acceptance) == 0 and acceptance["se"]:
-        # 2.8 = 1.96 + 0.84: the effect that a two-sided 5% test finds in 80% of experiments.
-        found.append(
-            f"With {count(echo['users'])} users per arm this test finds a change of acceptance rate reliably "
-            f"(four times in five) only from about {points(2.8 * acceptance['se'], sign=False)}."
-        )
-    for key, label in (
-        ("shown_rate", "Proposals shown per request"),
-        ("mean_shown_chars", "Mean length of a shown proposal"),
-        ("retained_chars_per_minute", "Retained characters per active minute"),
-    ):
-        found += moved(label, base[key], echo[key], key)
-    samples = [stage["rows"] for stage in report["funnel"] if stage["unit"] != "tokens"]
-    if samples and samples[-1] < PAPER_SAMPLES:
-        found.append(
-            f"Trained on {count(samples[-1])} samples; "
-            f"the paper's smallest study uses {count(PAPER_SAMPLES)}."
-        )
-    found += _loss_reasons(report["training"]["points"])
-    for name, difference in (("acceptance rate", acceptance), ("generation rate", generation)):
-        if difference["reason"]:
-            found.append(f"Difference of {name}: {difference['reason']}.")
-        elif difference["agrees"] is False:
-            ratio = difference["bootstrap_se"] / difference["se"]
-            found.append(
-                f"The two methods disagree on {name}: the bootstrap's standard error is {ratio:.2f} times "
-                "the delta method's, so a few users carry the result."
-            )
-    return found
+    for metric, state in value["decision"]["guardrails"].items():
+        margin = points(value["guardrails"][metric]["margin"], sign=False)
+        if state == "broken":
+            found.append(f"Guardrail broken: {name_of(metric)} got worse by more than {margin}.")
+        elif state == "open":
+            found.append(f"Guardrail open: {name_of(metric)} may have got worse by more than {margin}.")
+    found += _power(value, acceptance)
+    # A sentence about saying less holds these figures already.
+    less = value["gain"]["sentence"] and (value["gain"]["shorter"] or value["gain"]["rarer"])
+    for key in (_KEPT,) if less else ("shown_rate", "mean_shown_chars", _KEPT):
+        found += moved(key, control.get(key), treatment.get(key))
+    return found if less else found + _lengths(value["length_matched"])
 
 
-def _loss_reasons(curve: list[Report]) -> list[str]:
-    held = [(point["step"], point["held_out"]) for point in curve if point["held_out"] is not None]
-    if len(held) < 2:
+def notes(value: Value, said: Sequence[str] = ()) -> list[str]:
+    """What the analysis says of itself; missing metrics that are `said` elsewhere are left out."""
+    found = []
+    for note in value["notes"]:
+        name, colon, rest = note.partition(":")
+        if "for lack of counts" not in note:
+            found.append(f"{METRICS[name][0]}{colon}{rest}" if name in METRICS else note)
+    missing = [name_of(name) for name in value["missing"] if name not in said]
+    return found + ([f"Not measured, for lack of counts: {', '.join(missing)}."] if missing else [])
+
+
+def _power(value: Value, acceptance: Value) -> list[str]:
+    """What a run of this size can find, where it found nothing."""
+    planned = value["power"]["acceptance_rate"]
+    if direction(acceptance) or planned["mde"] is None:
         return []
-    first, last = held[0][1], held[-1][1]
-    step, best = min(held, key=lambda pair: pair[1])
-    if last >= first:
-        return [f"Held-out loss did not fall: {first:.3f} at the start, {last:.3f} at the end."]
-    if last > 1.01 * best:
-        return [
-            f"Held-out loss rose again after step {count(step)} ({best:.3f}, then {last:.3f}): over-trained."
-        ]
-    return []
+    told = (
+        "This experiment finds a change of acceptance rate reliably (four times in five) only from about "
+        f"{points(planned['mde'], sign=False)}"
+    )
+    if planned["users_needed"] is not None and planned["users_needed"] > planned["users"]:
+        size = points(planned["expected"], sign=False)
+        told += f"; for {size} it would need {count(planned['users_needed'])} users"
+    return [f"{told}."]
 
 
-def moved(label: str, before: float | None, after: float | None, key: str) -> list[str]:
-    """A sentence about a rate that changed by a tenth or more."""
+def _lengths(matched: Value) -> list[str]:
+    if matched["estimate"] is None:
+        return []
+    told = (
+        f"At equal proposal lengths the difference of acceptance rate is {change('acceptance_rate', matched)}"
+    )
+    if matched["covered"] and min(matched["covered"]) < 0.9:
+        told += f", over {percent(min(matched['covered']), 0)} of the proposals"
+    return [f"{told}; lengths explain {points(matched['explained'])} of the plain one."]
+
+
+def moved(metric: str, before: float | None, after: float | None) -> list[str]:
+    """A sentence about a figure that changed by a tenth or more."""
     if not before or after is None or abs(after / before - 1) < _RELATIVE:
         return []
-    style = percent if key == "shown_rate" else decimal
     word = "rose" if after > before else "fell"
-    return [f"{label} {word} by {abs(after / before - 1):.0%}, from {style(before)} to {style(after)}."]
+    size = f"{abs(after / before - 1):.0%}"
+    return [
+        f"{METRICS[metric][0]} {word} by {size}, from {figure(metric, before)} to {figure(metric, after)}."
+    ]
 
 
-def change(difference: Report) -> str:
-    """`+3.7 points (95% interval +1.2 to +6.1)`."""
-    estimate, (low, high) = difference["estimate"], difference["ci95"]
-    if estimate is None:
-        return "an unknown amount (nothing to divide by)"
-    if low is None:
-        return f"{points(estimate)} (no interval)"
-    return f"{points(estimate)} (95% interval {points(low, unit=False)} to {points(high, unit=False)})"
-
-
-def doubt(difference: Report) -> str:
+def doubt(difference: Value) -> str:
     """Why a change of AR does not count as one."""
     low, high = difference["ci95"]
     if low is None:

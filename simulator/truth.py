@@ -145,6 +145,13 @@ class Tally:
     """Not cancelled, and the proposal has text."""
     silent: int = 0
     """Not cancelled, and the proposal is empty or blank."""
+    leaks: int = 0
+    """Of `answered`: with a special token of a model that the context does not hold."""
+    voids: int = 0
+    """Of `answered` and `silent`: asked where nothing was left to be written, so that silence was right. Not
+    counted while something wrong stands, for then nobody knows what is left."""
+    silent_voids: int = 0
+    """Of `voids`: `silent`."""
     shown: int = 0
     """Suggestions painted, however briefly."""
     shown_250: int = 0
@@ -153,6 +160,10 @@ class Tally:
     """Painted and (visible for 750 ms or accepted): the denominator of AR (section 3.6)."""
     shown_chars: int = 0
     """Characters of the suggestions that `shown_750` counts."""
+    shown_by_length: dict[str, int] = field(default_factory=dict)
+    """`shown_750` by length (`echo_ray.experiment.lengths`)."""
+    accepted_by_length: dict[str, int] = field(default_factory=dict)
+    """`accepted` likewise."""
     multiline: int = 0
     """Suggestions of `shown_750` with more than one line."""
     decided: int = 0

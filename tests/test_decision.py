@@ -67,6 +67,8 @@ def test_every_branch(acceptance, generation, more, outcome, unmet):
         ("abandoned_rate", None, State.UNKNOWN),
         ("abandoned_rate", number(None, None, 0.0), State.HELD),
         ("abandoned_rate", number(None, None, 0.5), State.UNKNOWN),
+        ("abandoned_rate", number(None, None, 0.5) | {"se": 0.0}, State.BROKEN),
+        ("abandoned_rate", number(None, None, -0.5) | {"se": 0.0}, State.HELD),
         ("abandoned_rate", number(-0.3, -0.2), State.HELD),
         ("abandoned_rate", number(-0.01, 0.0099), State.HELD),
         ("abandoned_rate", number(-0.01, 0.011), State.OPEN),

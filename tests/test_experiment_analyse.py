@@ -261,7 +261,7 @@ def test_time_saved_may_be_negative():
         Arm(
             n,
             tuple(f"{n}{k}" for k in range(30)),
-            {"saved_s": random.normal(-5, 9, 30), "alone_s": np.full(30, 60.0)},
+            {"saved_s": random.normal(-5, 9, 30), "reference_s": np.full(30, 60.0)},
         )
         for n in "ab"
     ]

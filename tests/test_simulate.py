@@ -393,7 +393,8 @@ def test_batches_keep_connections_busy_and_let_everybody_finish_together(tmp_pat
 
 @pytest.mark.ray
 def test_twins_with_equal_answers_are_equal(tmp_path: Path, cluster: None) -> None:
-    from jobs.experiment import twins
+    from jobs import gather, report
+    from jobs.experiment import simulated
     from tests.tiny import write_model
 
     with doubles.serving(engines.engine("line_above", Material(()))) as double:
@@ -408,7 +409,9 @@ def test_twins_with_equal_answers_are_equal(tmp_path: Path, cluster: None) -> No
                 "import": {"partitions": 2},
             }
         )
-        manifest = twins(config, write_model(tmp_path / "echo"), tmp_path / "twins")
+        manifest = simulated(config, write_model(tmp_path / "echo"), tmp_path / "twins")
+        own = config.updated(experiment={"users": 3, "design": "parallel"})
+        parallel = simulated(own, tmp_path / "echo", tmp_path / "parallel")
     base, echo = ((tmp_path / "twins" / f"{arm}.jsonl").read_bytes() for arm in ("base", "echo"))
     assert base == echo
     assert 6 == manifest.rows_out
@@ -418,5 +421,20 @@ def test_twins_with_equal_answers_are_equal(tmp_path: Path, cluster: None) -> No
         table = pq.read_table(sorted((tmp_path / "twins" / arm / "log").glob("part-*.parquet")))
         assert {arm} == set(table["arm"].to_pylist())
     before = (tmp_path / "twins" / "manifest.json").stat().st_mtime_ns
-    twins(config, tmp_path / "echo", tmp_path / "twins")
+    simulated(config, tmp_path / "echo", tmp_path / "twins")
     assert before == (tmp_path / "twins" / "manifest.json").stat().st_mtime_ns
+    # With developers of their own nobody is in both arms, and nobody's time can be compared with a twin's.
+    assert "parallel" == parallel.notes["design"]
+    users = [
+        {
+            json.loads(line)["user"]
+            for line in (tmp_path / "parallel" / f"{arm}.jsonl").read_text().splitlines()
+        }
+        for arm in ("base", "echo")
+    ]
+    assert [3, 3] == [len(own) for own in users]
+    assert not users[0] & users[1]
+    for name, settings in (("twins", config), ("parallel", own)):
+        built = report.build(gather.inputs(settings, {"experiment": tmp_path / name}))
+        assert (name == "twins") is built["design"]["twins"] is ("time_saved" in built["difference"])
+        assert "too_few_data" == built["outcome"]

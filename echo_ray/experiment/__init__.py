@@ -9,6 +9,7 @@
     estimates   the value returned, log scale       power         power, MDE, sample size
     few         correction for few users            srm           sample ratio mismatch
     proposals   AR at equal lengths                 flags         users who are no people
+    lengths     bins of proposal length             twins         time that twins save
                                                     naive         the wrong test, to be shown
     exposures   what became of each proposal        tally         counts per user of a served log
     arm_facts   versions, latency, agreement        decision      ship or not: the one rule

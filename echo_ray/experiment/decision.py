@@ -72,9 +72,11 @@ GUARDRAILS = (
     Guardrail("retained_share", 0.02, 1),
     Guardrail("sentinel_leak_rate", 0.001, -1),
 )
-"""Of a served experiment. Persistence and latency-abandon: section 5 of the simulated developer's
-specification; leaks: one answer in a thousand (our choice). Void recall and fix time need a truth that a
-served log does not hold."""
+"""Of every experiment. Persistence and latency-abandon: section 5 of the simulated developer's specification;
+leaks: one answer in a thousand (our choice)."""
+SIMULATED_GUARDRAILS = (*GUARDRAILS, Guardrail("void_recall", 0.02, 1), Guardrail("fix_share", 0.01, -1))
+"""Also void recall and the share of active time spent on repairs of accepted text, which need a truth that a
+served log does not hold; margins of two points and one point (our choice)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +110,10 @@ def state(guardrail: Guardrail, difference: Values | None) -> State:
         return State.UNKNOWN
     low, high = difference["ci95"]
     if low is None:
+        if difference["estimate"] != 0 and difference.get("se") != 0:
+            return State.UNKNOWN
         # Arms without any variation between users differ by exactly what is there.
-        return State.HELD if difference["estimate"] == 0 else State.UNKNOWN
+        low = high = difference["estimate"]
     worst, best = (-low, -high) if guardrail.better > 0 else (high, low)
     if worst < guardrail.margin:
         return State.HELD

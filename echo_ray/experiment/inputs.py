@@ -47,13 +47,14 @@ METRICS = (
         expected=0.02,
     ),
     Metric("retained_chars_per_minute", ("retained_chars",), ("active_s",), 1, unit=60.0),
-    Metric("time_saved", ("saved_s",), ("alone_s",), 1, signed=True, expected=0.02),
+    Metric("time_saved", ("saved_s",), ("reference_s",), 1, signed=True, expected=0.02),
     Metric("shown_rate", ("shown",), ("requests",), expected=0.02),
     Metric("exposures_per_typed_char", ("shown",), ("typed_chars",)),
     Metric("mean_shown_chars", ("shown_chars",), ("shown",)),
 )
-"""The first four in the order in which they are claimed. `saved_s` of `alone_s`: seconds saved of those that
-the same work takes without suggestions. The last three tell better text from rarer and from shorter text."""
+"""The first four in the order in which they are claimed. `saved_s` of `reference_s`: seconds saved of those
+that the same work takes with control (`twins`), or without suggestions. The last three tell better text from
+rarer and from shorter text."""
 ORDER = ("acceptance_rate", "generation_rate", "retained_chars_per_minute", "time_saved")
 """Fixed sequence of claims."""
 

@@ -21,9 +21,8 @@ from echo_ray import metrics
 from echo_ray.errors import ConfigError, SchemaError
 from echo_ray.experiment.estimates import NOWHERE, Array, Interval, judged
 from echo_ray.experiment.flags import Limits, too_fast
+from echo_ray.experiment.lengths import EDGES
 
-EDGES = (1.0, 6.0, 11.0, 21.0, 41.0, 81.0, 161.0)
-"""Lower edges of the length bins (characters); the last is open, shorter proposals are in none."""
 LEAST_SHOWN = 30
 """Proposals that both arms must have shown in a bin to be compared there (our choice)."""
 

@@ -27,15 +27,13 @@ from echo_ray.experiment import exposures
 from echo_ray.experiment.arm_facts import ArmFacts, facts_of
 from echo_ray.experiment.exposures import Exposures, Flags, Ints
 from echo_ray.experiment.flags import Limits, too_fast
-from echo_ray.experiment.proposals import EDGES
+from echo_ray.experiment.lengths import EDGES, LENGTHS
 from echo_ray.schema import Kind
 
 SNAPSHOT = "snap-"
 """How ids of documents begin that an editor sent between two requests: nobody asked."""
 BREAK_MS = 900_000
 """A pause from which nobody is at work (15 minutes, as in the simulator's tallies)."""
-LENGTHS = tuple(f"{int(edge)}" for edge in EDGES)
-"""Names of the length bins of `proposals.EDGES` in counts: `shown_from_21`, `accepted_from_21`."""
 COUNTS = (
     *("requests", "cancelled", "delivered", "answered", "silent", "unanswered", "leaks"),
     *("shown", "accepted", "partial", "shown_chars", "accepted_chars", "typed_chars", "pasted_chars"),

@@ -5,7 +5,9 @@ key makes void is sent and aborted, as editors do; the virtual latency is drawn 
 share, or measured.
 """
 
+from echo_ray.experiment.lengths import length_of
 from echo_ray.schema import EventType, Kind
+from echo_ray.scores.texts import is_void, sentinel_leak
 from simulator.config import SimulateConfig
 from simulator.desk import clients
 from simulator.desk.books import Desk, Flow
@@ -79,6 +81,11 @@ class Asking(Desk):
         tally.shown_250 += took or visible_ms >= policy.MIN_VISIBLE_MS
         tally.shown_750 += counted
         tally.shown_chars += ghost.size if counted else 0
+        length = length_of(ghost.size)
+        if counted and length is not None:
+            tally.shown_by_length[length] = tally.shown_by_length.get(length, 0) + 1
+            if how is How.ACCEPTED:
+                tally.accepted_by_length[length] = tally.accepted_by_length.get(length, 0) + 1
         tally.multiline += counted and ghost.lines > 1
         yield self.truth(
             TruthKind.EXPOSURE_END,
@@ -156,15 +163,23 @@ class Asking(Desk):
             return
         if not aborts:
             self.busy_until_ms = sent_ms + taken_ms
-        yield from self._answered(ask, answer, sent_ms + taken_ms, place)
+        yield from self._answered(ask, answer, sent_ms + taken_ms, place, judging)
 
-    def _answered(self, ask: Ask, answer: Answer | None, at_ms: float, place: Place) -> Flow[None]:
+    def _answered(
+        self, ask: Ask, answer: Answer | None, at_ms: float, place: Place, judging: bool
+    ) -> Flow[None]:
+        tally = self.tally
         text = "" if answer is None or answer.text is None else answer.text[:MAX_PROPOSAL_CHARS]
         if answer is None or answer.text is None:
-            self.tally.failed += 1
+            tally.failed += 1
             return
-        self.tally.answered += bool(text.strip())
-        self.tally.silent += not text.strip()
+        silent = is_void(text)
+        tally.answered += not silent
+        tally.silent += silent
+        tally.leaks += not silent and sentinel_leak(text, ask.prefix, ask.suffix, ask.language)
+        if judging and is_void(ask.intent):
+            tally.voids += 1
+            tally.silent_voids += silent
         yield self.truth(TruthKind.RESPONSE, request_id=ask.request_id, chars=len(text))
         document = self.document
         text = self.plugin.shown(text, document.left)
