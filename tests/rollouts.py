@@ -14,7 +14,7 @@ from echo_ray.experiment.rollout import Look
 from tests.crowd import BASE, EXPOSURES, VARIATION, tastes
 
 CHARS, TYPED, ASKED = 30, 4, 3
-"""Characters of a proposal; typed ones for each accepted one at the base rate; requests for each that is shown."""
+"""Characters of a proposal; typed ones for each accepted one; requests for each that is shown."""
 ABANDONED, RETAINED, LEAKS = 0.15, 0.9, 2e-4
 RATIOS = {
     "acceptance_rate": (("accepted",), ("shown",)),

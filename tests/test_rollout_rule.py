@@ -49,7 +49,7 @@ def fates(seed, users, looks, runs=RUNS, **changes):
 
 @pytest.mark.parametrize(("users", "share"), [(240, 0.5), (480, 0.15)])
 def test_a_candidate_that_changes_nothing_is_seldom_taken_back_early_and_seldom_promoted(users, share):
-    ended, when = fates(1, users, 30, share=share)
+    ended, _ = fates(1, users, 30, share=share)
     early = [found for run, found in ended.items() if set(found.reasons) & {*RATIOS, "sample_ratio_mismatch"}]
     promoted = sum(found.action is Action.PROMOTE for found in ended.values())
     assert RUNS == len(ended)

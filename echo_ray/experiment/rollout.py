@@ -2,8 +2,8 @@
 
 One rule, asked at every look (`judge`), which keeps its errors however often anybody looks:
 
-- **Back at once** when a watched metric is shown to be harmed, or the arms did not get their users. A metric is
-  harmed when its whole confidence sequence (`sequential`) lies beyond the margin: 0 for AR, one point for GR,
+- **Back at once** when a watched metric is shown to be harmed, or the arms did not get their users. A metric
+  is harmed when its whole confidence sequence (`sequential`) lies beyond the margin: 0 for AR, one point for GR,
   the guardrails' own; so what may ship is never taken back. Bonferroni: each metric has an equal part of
   `ALPHA`, and the test of the users (`srm.always_valid`) its `srm.THRESHOLD` of it. A candidate without any
   harm is taken back by mistake with a probability of at most `ALPHA`, over all looks and metrics together.
@@ -54,8 +54,8 @@ class Watched:
     better: int
     """1: more is better, -1: less is better."""
     scale: float
-    """Of the sequence, fixed here before anybody looks: a harm of this size is to be found early. Smaller ones
-    take a little longer than with a scale of their own."""
+    """Of the sequence, fixed here before anybody looks: a harm of this size is to be found early, at a small
+    cost for smaller ones."""
 
 
 WATCHED = (

@@ -9,10 +9,10 @@ effect `sum(s^2) / sum(s)` of sessions per user (Rao, Scott 1981): exact varianc
 is assigned with the arm's weight. Without it, bundles alone raise false alarms. A treatment that makes
 people come back more often moves sessions too, so of the two checks that on users decides.
 
-Whoever looks again and again takes `always_valid` (Lindon, Malek 2022, "Anytime-valid inference for multinomial
-count data"): the likelihood ratio of the users in their order against a Dirichlet mixture around the weights
-is a martingale when the assignment is right, so it ever exceeds 1 / alpha with a probability of at most alpha.
-Exact, from the first user on.
+Whoever looks again and again takes `always_valid` (Lindon, Malek 2022, "Anytime-valid inference for
+multinomial count data"): the likelihood ratio of the users in their order against a Dirichlet mixture around
+the weights is a martingale when the assignment is right, so it ever exceeds 1 / alpha with a probability of
+at most alpha. Exact, from the first user on.
 """
 
 import math
@@ -28,8 +28,8 @@ THRESHOLD = 0.0005
 """p-value below which the experiment stops."""
 _MIN_EXPECTED = 5.0
 _CONCENTRATION = 100.0
-"""Of the mixture in `always_valid`: shares about five points from those promised at equal weights, our choice;
-it costs time to detection, never validity."""
+"""Of the mixture in `always_valid`: shares about five points from those promised (our choice). It costs time
+to detection, never validity."""
 
 
 @dataclass(frozen=True, slots=True)
