@@ -154,19 +154,25 @@ def _plan(config: ExperimentConfig, there: Counter[str]) -> Plan:
     return Plan(config.control, config.treatment, config.start_ms, config.end_ms, config.acceptance)
 
 
-def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str) -> None:
-    began = time.monotonic()
-    experiment = config.experiment
-    log, held = source, output / ".log"
+def counted(config: RunConfig, source: Path, work: Path) -> tuple[Tallies, int]:
+    """(counts of both arms, quarantined records) of any log, with `experiment`'s settings; `work` is a folder
+    for what lies between, of which only the quarantine stays. Raises what `tallied` does.
+    """
+    log, held = source, work / ".log"
     try:
         if not partition.is_partitioned(source):
             log = held
             _import(config, source, log)
-        quarantined = _quarantined(log)
-        counts = tallied(experiment, log, output / ".rows")
+        return tallied(config.experiment, log, work / ".rows"), _quarantined(log)
     finally:
         # A copy of the log that nobody knows of would outlive the erasure of a person.
         shutil.rmtree(held, ignore_errors=True)
+
+
+def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str) -> None:
+    began = time.monotonic()
+    experiment = config.experiment
+    counts, quarantined = counted(config, source, output)
     value = plain(experiment_report.build(counts, experiment))
     value["provenance"] = {
         "log": {"folder": source.name, "fingerprint": input_fingerprint(source)},

@@ -92,10 +92,7 @@ def build(results: Results) -> dict[str, Any]:
                 for row in claim.rows
             ],
         },
-        "provenance": {
-            key: results.get(key)
-            for key in _PROVENANCE
-        },
+        "provenance": {key: results.get(key) for key in _PROVENANCE},
     }
     value = plain(value)
     value["paragraph"] = study_verdict.paragraph(value)

@@ -163,7 +163,7 @@ def service(
     loaded: threading.Event | None = None,
     **changes: Any,
 ) -> Iterator[Service]:
-    """A service of one arm `base` with version `m-1`; further versions share `engine`, once they are `loaded`,
+    """A service of one arm `base` with version `m-1`; further versions share `engine` once they are `loaded`,
     or do not start when they are `broken`.
     """
     config = ServeConfig(

@@ -3,8 +3,8 @@
 One rule, asked at every look (`judge`), which keeps its errors however often anybody looks:
 
 - **Back at once** when a watched metric is shown to be harmed, or the arms did not get their users. A metric
-  is harmed when its whole confidence sequence (`sequential`) lies beyond the margin: 0 for AR, one point for GR,
-  the guardrails' own; so what may ship is never taken back. Bonferroni: each metric has an equal part of
+  is harmed when its whole confidence sequence (`sequential`) lies beyond the margin: 0 for AR, one point for
+  GR, the guardrails' own; so what may ship is never taken back. Bonferroni: each metric has an equal part of
   `ALPHA`, and the test of the users (`srm.always_valid`) its `srm.THRESHOLD` of it. A candidate without any
   harm is taken back by mistake with a probability of at most `ALPHA`, over all looks and metrics together.
 - **Promoted** only at the planned end, when the rule of every experiment (`decision`) says ship. The end is a

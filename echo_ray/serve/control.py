@@ -4,9 +4,9 @@
 replaces the plan as a whole; an arm without `model` keeps the one it has, and a new `salt` draws every user's
 arm anew. A version that is new gets its engine first and a
 user only when that is healthy, so no request waits or is dropped; a version that no arm has any more keeps
-its engine until its last request is answered. A change that names no model (the kill switch, an arm that ends)
-happens at once: it never waits for models that somebody else's change is loading, and that change is then
-refused. A plan outlives the gateway's own crash, not the end of
+its engine until its last request is answered. A change that names no model (the kill switch, an arm that
+ends) happens at once: it never waits for models that another change is loading, and that one is then refused.
+A plan outlives the gateway's own crash, not the end of
 `echo-ray serve`, which begins with its configuration.
 """
 
