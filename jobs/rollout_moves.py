@@ -54,11 +54,11 @@ def start(settings: RolloutConfig, clock: Clock) -> State:
             at = clock()
             return save(output, now.to(Phase.RUNNING, at, start_ms=at, ends_ms=at + now.length_ms))
         _not_after_all(now, settings)
-    raise ConfigError(f"rollout.output={output} was rolled back while {state.candidate.name} was loading")
+    raise ConfigError(f"rollout.output={output} was rolled back while {state.candidate.name} loaded")
 
 
 def promote(settings: RolloutConfig, clock: Clock, why: str, seen: State | None = None) -> State:
-    """Let the alias point at the candidate, and everybody have it. Done already, nothing is changed; nor where
+    """Let the alias point at the candidate, and everybody have it. Nothing is changed where that is done, or
     the rollout has moved on since it was `seen`.
 
     Raises ConfigError for a rollout that does not run, and when the alias or the arms were changed by others;
