@@ -15,6 +15,7 @@ from jobs.service_api import call
 PATH = "/v1/echo/arms"
 KEY = "rollout.url"
 Plan = dict[str, Any]
+_QUICK_S = 30.0  # for an answer that waits for no model
 
 
 def plan_of(url: str, settings: RolloutConfig) -> Plan:
@@ -99,4 +100,6 @@ def told(plan: Plan) -> str:
 
 
 def _put(state: State, settings: RolloutConfig, body: Plan) -> None:
-    call(state.url, PATH, settings.api_key_env, KEY, body=body, method="PUT", timeout_s=settings.timeout_s)
+    loads = any("model" in arm for arm in body["arms"].values())
+    timeout_s = settings.timeout_s if loads else min(settings.timeout_s, _QUICK_S)
+    call(state.url, PATH, settings.api_key_env, KEY, body=body, method="PUT", timeout_s=timeout_s)

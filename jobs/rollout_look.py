@@ -1,5 +1,6 @@
 """One look at a rollout: the log of its span in, what the rule says of it out."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from jobs.settings import RunConfig
 KEY = "rollout.log"
 _ROLES = ("control", "treatment")
 _QUICK = 100  # resamples before the end, when no bootstrap is read
+_ADVICE = re.compile(r"[:;] (set|change|serve|let|name|import) .*", re.DOTALL)
 _MARGIN_MS = 86_400_000  # of sessions that began before; and of clocks that differ
 
 
@@ -32,7 +34,7 @@ def seen(config: RunConfig, state: State, output: Path, at_ms: int) -> dict[str,
         value = analysed(config, state, output, ended)
     except (EchoError, OSError, pa.ArrowException) as error:
         # Files come and go under a service that runs.
-        trouble = (str(error).splitlines() or [type(error).__name__])[0]
+        trouble = _fact(str(error) or type(error).__name__)
     verdict = rollout.judge(None if value is None else _look(value), state.weights, ended)
     found: dict[str, Any] = {
         "at_ms": at_ms,
@@ -70,12 +72,19 @@ def analysed(config: RunConfig, state: State, output: Path, ended: bool) -> dict
     shutil.rmtree(work, ignore_errors=True)
     try:
         source = _recent(config.rollout.log, state, work)
-        counts, _ = experiment_log.counted(config.updated(experiment=settings.model_dump()), source, work)
+        counts, _ = experiment_log.counted(
+            config.updated(experiment=settings.model_dump()), source, work, False
+        )
         value: dict[str, Any] = plain(experiment_report.build(counts, settings))
         return value
     finally:
         # A copy of the log that nobody knows of would outlive the erasure of a person.
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _fact(error: str) -> str:
+    """An error without the advice, which is about settings of `experiment` that nobody set here."""
+    return _ADVICE.sub("", " ".join(error.split())).replace("experiment.log", KEY)
 
 
 def _recent(log: Path, state: State, work: Path) -> Path:

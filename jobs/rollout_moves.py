@@ -20,7 +20,7 @@ from echo_ray.errors import ConfigError, EchoError
 from echo_ray.registry import Registry, Version
 from jobs import rollout_arms
 from jobs.rollout_config import RolloutConfig
-from jobs.rollout_state import ENDED, Phase, Side, State, changing, folder, load, must_load, save
+from jobs.rollout_state import Phase, Side, State, changing, folder, load, must_load, save
 
 Clock = Callable[[], int]
 """UTC milliseconds."""
@@ -125,9 +125,13 @@ def roll_back(settings: RolloutConfig, clock: Clock, why: str, seen: State | Non
                 trouble = error
     try:
         plan = rollout_arms.plan_of(state.url, settings)
-        # Loading models of this rollout that a command is waiting for are refused by any change of the plan.
-        due = rollout_arms.serves(plan, state.candidate) or before.phase is Phase.STARTING
-        if due and (before.phase not in ENDED or before.phase is Phase.PROMOTED or _ours(plan, state)):
+        served = rollout_arms.serves(plan, state.candidate)
+        if before.phase is Phase.ROLLED_BACK:
+            due = served and plan["salt"] == state.salt  # else somebody else gives it to users
+        else:
+            # A change that names no model also ends one of this rollout that still waits for its model.
+            due = served or rollout_arms.serves(plan, state.control)
+        if due:
             rollout_arms.take_back(state, plan, settings)
     except EchoError as error:
         trouble = trouble or error
@@ -249,10 +253,6 @@ def _no_strangers(state: State, plan: rollout_arms.Plan) -> None:
 
 def _moved_on(state: State, seen: State | None) -> bool:
     return seen is not None and (state.phase, state.start_ms) != (seen.phase, seen.start_ms)
-
-
-def _ours(plan: rollout_arms.Plan, state: State) -> bool:
-    return bool(plan["salt"] == state.salt)
 
 
 def _registry(state: State) -> Registry:

@@ -59,7 +59,7 @@ def test_harm_is_taken_back_at_the_first_look_that_shows_it(at: Hands) -> None:
     assert "acceptance_rate is harmed" in ended.why
     first, second = at.looks()
     assert (0, "go_on", False) == (first["requests"], first["action"], first["ended"])
-    assert "holds no log file" in first["trouble"]
+    assert f"rollout.log={at.log} holds no log file" in first["trouble"]
     assert ("roll_back", False, True) == (
         second["action"],
         second["ended"],

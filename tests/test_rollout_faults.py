@@ -1,14 +1,13 @@
 """A rollout when something is not there, is changed by others, or dies halfway."""
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from echo_ray.errors import ConfigError, EchoError
+from echo_ray.errors import ConfigError
 from jobs import rollout_arms, rollout_moves, rollout_state
 from jobs.__main__ import main
 from tests import live_rollout, tiny
@@ -225,48 +224,6 @@ def test_a_start_that_was_killed_goes_on_with_the_same_users(
             at.watch()
     assert ("running", salt) == (at.start().phase.value, at.state()["salt"])
     assert salt == at.service.gateway.plan.salt
-
-
-def test_taking_back_never_waits_for_the_candidate_to_load(models: tuple[Path, ...], tmp_path: Path) -> None:
-    loaded = threading.Event()
-    loaded.set()
-    with live_rollout.hands(models, tmp_path, loaded=loaded) as at:
-        loaded.clear()
-        errors: list[str] = []
-
-        def start() -> None:
-            try:
-                at.start()
-            except EchoError as error:
-                errors.append(str(error))
-
-        began = len(at.service.started)
-        starting = threading.Thread(target=start)
-        starting.start()
-        while len(at.service.started) == began:
-            starting.join(0.01)
-        assert "rolled_back" == at.roll_back().phase.value
-        assert starting.is_alive()
-        loaded.set()
-        starting.join()
-        assert {"base": "v1"} == at.live()
-    assert 1 == len(errors)
-    assert "ask again" in errors[0]
-
-
-def test_a_start_that_comes_after_its_rollback_takes_itself_back(
-    at: Hands, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begin = rollout_arms.begin
-
-    def late(*given: Any) -> None:
-        at.roll_back()
-        begin(*given)
-
-    monkeypatch.setattr(rollout_arms, "begin", late)
-    with pytest.raises(ConfigError, match="was rolled back while v2"):
-        at.start()
-    assert ({"control": "v1"}, "rolled_back") == (at.live(), at.state()["phase"])
 
 
 def test_a_full_disk_keeps_nobody_on_a_harmful_candidate(at: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
