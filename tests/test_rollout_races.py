@@ -1,4 +1,4 @@
-"""A rollback while another command gives the candidate to users, or loads it: whoever comes last, it is gone."""
+"""A rollback while another command gives the candidate to users or loads it: whoever is last, it is gone."""
 
 import threading
 from collections.abc import Iterator
