@@ -139,6 +139,13 @@ VERBS = {
         words=("arms.action",),
         after={"show": (), "set": (), "on": (), "off": ()},
     ),
+    "rollout": Verb(
+        "jobs.rollout:run",
+        ("rollout", "experiment", "import", "cluster"),
+        "a new version for some users of a running service: start, watch, promote, rollback, status",
+        words=("rollout.action",),
+        after={"status": (), "start": (), "watch": (), "promote": (), "rollback": ()},
+    ),
     "doctor": Verb(
         "jobs.doctor:run",
         ("doctor", "serve", "cluster"),

@@ -154,19 +154,28 @@ def _plan(config: ExperimentConfig, there: Counter[str]) -> Plan:
     return Plan(config.control, config.treatment, config.start_ms, config.end_ms, config.acceptance)
 
 
-def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str) -> None:
-    began = time.monotonic()
-    experiment = config.experiment
-    log, held = source, output / ".log"
+def counted(config: RunConfig, source: Path, work: Path, warns: bool = True) -> tuple[Tallies, int]:
+    """(counts of both arms, quarantined records) of any log, with `experiment`'s settings; `work` is a folder
+    for what lies between, of which only the quarantine stays. `warns`: what is imperfect about the log is
+    told on stderr. Raises what `tallied` does.
+    """
+    log, held = source, work / ".log"
     try:
         if not partition.is_partitioned(source):
             log = held
-            _import(config, source, log)
-        quarantined = _quarantined(log)
-        counts = tallied(experiment, log, output / ".rows")
+            found = _import(config, source, log)
+            if warns:
+                warn(found, work)
+        return tallied(config.experiment, log, work / ".rows"), _quarantined(log)
     finally:
         # A copy of the log that nobody knows of would outlive the erasure of a person.
         shutil.rmtree(held, ignore_errors=True)
+
+
+def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str) -> None:
+    began = time.monotonic()
+    experiment = config.experiment
+    counts, quarantined = counted(config, source, output)
     value = plain(experiment_report.build(counts, experiment))
     value["provenance"] = {
         "log": {"folder": source.name, "fingerprint": input_fingerprint(source)},
@@ -195,7 +204,7 @@ def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str)
     write_manifest(output, manifest)
 
 
-def _import(config: RunConfig, source: Path, log: Path) -> None:
+def _import(config: RunConfig, source: Path, log: Path) -> Manifest:
     raw_mb = sum(reader.raw_bytes(path) for path in reader.files(source, KEY)) / 2**20
     try:
         if raw_mb <= HERE_MB:
@@ -208,7 +217,7 @@ def _import(config: RunConfig, source: Path, log: Path) -> None:
     lines = log / "quarantine.jsonl"
     if lines.is_file():
         lines.replace(log.parent / lines.name)
-    warn(found, log.parent)
+    return found
 
 
 def _quarantined(log: Path) -> int:

@@ -99,6 +99,7 @@ def told(entry: Value) -> str:
         "rollback": f"{entry.get('alias')} back from {_name(before)} to {_name(number)}",
         "unset": f"{entry.get('alias')} from {_name(before)} to nothing",
         "attach": f"figures {entry.get('figures')} attached",
+        "note": f"{_name(number)} noted",
     }.get(entry["what"], entry["what"])
     note = f": {entry['note']}" if entry.get("note") else ""
     return f"{_time(entry['at'])} {what}, by {entry['by']}{note}"

@@ -1,5 +1,6 @@
 """Calls of a running service's own routes, with its errors as sentences."""
 
+import http.client
 import json
 import os
 import urllib.error
@@ -36,7 +37,7 @@ def call(
         if error.code in (401, 403):
             raise ConfigError(f"{url} refuses: {said}; put an API key into {key_env}") from None
         raise ServeError(f"{url} answers {error.code}: {said}") from None
-    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+    except (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise ConfigError(
             f"no service answers at {url} ({reason}): start one with echo-ray serve, or change {setting}"

@@ -26,6 +26,7 @@ from jobs.experiment_config import ExperimentConfig
 from jobs.keys_config import KeysConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
 from jobs.models_config import ModelsConfig
+from jobs.rollout_config import RolloutConfig
 from jobs.search_config import SearchConfig
 from jobs.study_config import StudyConfig
 from jobs.validity_config import ValidityConfig
@@ -131,6 +132,7 @@ class RunConfig(Config):
     models: ModelsConfig = ModelsConfig()
     keys: KeysConfig = KeysConfig()
     arms: ArmsConfig = ArmsConfig()
+    rollout: RolloutConfig = RolloutConfig()
     doctor: DoctorConfig = DoctorConfig()
     experiment: ExperimentConfig = ExperimentConfig()
     study: StudyConfig = StudyConfig()

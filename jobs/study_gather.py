@@ -18,10 +18,10 @@ from echo_ray.controls import facts
 from echo_ray.controls.noise import NoiseConfig
 from echo_ray.data import Manifest
 from echo_ray.errors import SchemaError
-from jobs.report_inputs import engines_here, machine_here
+from jobs.report_inputs import counted, engines_here, machine_here
 from jobs.settings import RunConfig
 from jobs.study_config import BASE, Arm
-from jobs.study_measure import arm_of, compared, measured
+from jobs.study_measure import compared, measured
 from jobs.study_plan import Places, Step, places
 from jobs.study_run import LOG
 from simulator.rules import policy
@@ -42,7 +42,7 @@ class _Gathering:
         self._steps = {step.name: step for step in steps}
         self._places: Places = places(config)
         self._tallies = {
-            key: arm_of(key[0], _lines(self._folder(name) / "tallies.jsonl"))
+            key: counted(key[0], _lines(self._folder(name) / "tallies.jsonl"))
             for key, name in self._places.measured.items()
         }
         self._benches = {

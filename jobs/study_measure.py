@@ -5,31 +5,16 @@ both arms, the same draws), by the estimators of `echo_ray.experiment`; their in
 training seed at a time, and `study_pool` puts seeds together.
 """
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
-from echo_ray.errors import SchemaError
 from echo_ray.experiment.compare import compare_arms
 from echo_ray.experiment.estimates import known
-from echo_ray.experiment.inputs import METRICS, Arm, aligned
+from echo_ray.experiment.inputs import METRICS, Arm
+from echo_ray.experiment.twins import with_time_saved
 from echo_ray.metrics import interval, rate
-from jobs.report_inputs import COUNTS, SPELLINGS
+from jobs.experiment_figures import at_equal_lengths
 
-Row = Mapping[str, Any]
-
-
-def arm_of(name: str, tallies: Iterable[Row]) -> Arm:
-    """The counts of `report_inputs.COUNTS` by user. Raises SchemaError for a tally that lacks one."""
-    rows = []
-    for tally in tallies:
-        found = {key: next((k for k in SPELLINGS.get(key, (key,)) if k in tally), None) for key in COUNTS}
-        missing = [key for key, at in found.items() if at is None]
-        if missing or "user" not in tally:
-            raise SchemaError(f"study: a tally of {name} lacks {', '.join(missing or ['user'])}")
-        rows.append(
-            {"user": tally["user"], **{key: tally[at] for key, at in found.items() if at is not None}}
-        )
-    return Arm.of(name, rows)
+EQUAL_LENGTHS = "acceptance_rate_at_equal_lengths"
 
 
 def measured(arm: Arm, seed: int, population: str) -> dict[str, Any]:
@@ -65,11 +50,19 @@ def compared(
     primary: bool = False,
     resamples: int = 10_000,
 ) -> dict[str, Any]:
-    """`contrasts` entry of two arms and one seed: treatment less control, by metric, with the cross-checks.
+    """`contrasts` entry of two arms and one seed: treatment less control, by metric, with the cross-checks;
+    `acceptance_rate_at_equal_lengths` has an estimate and an interval only, and needs counts by length.
 
     Raises SchemaError unless both have the same users.
     """
-    treatment = aligned(control, treatment)
+    control, treatment = with_time_saved(control, treatment)
+    matched = at_equal_lengths(control, treatment, twins=True)
+    # Tallies of earlier versions did not count by length.
+    lengths = (
+        {}
+        if matched.estimate is None
+        else {EQUAL_LENGTHS: {"estimate": matched.estimate, "ci95": list(matched.ci95)}}
+    )
     found, _ = compare_arms(control, treatment, METRICS, paired=True, seed=seed, resamples=resamples)
     return {
         "treatment": treatment.name,
@@ -88,7 +81,8 @@ def compared(
                 "agrees": one.agrees,
             }
             for name, one in found.items()
-        },
+        }
+        | lengths,
     }
 
 

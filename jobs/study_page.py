@@ -10,11 +10,17 @@ from typing import Any
 
 from jobs import charts, pages
 from jobs.charts import count, decimal, duration, percent, points, ticks
+from jobs.study_measure import EQUAL_LENGTHS
 from jobs.study_verdict import SAME_FILES, STATIC, verdict
 
 Value = Mapping[str, Any]
 METRICS = {"acceptance_rate": "acceptance rate", "generation_rate": "generation rate"}
 _BENCH = {"bleu": "BLEU", "exact_match": "exact match"}
+_COLUMNS = (
+    *((name, points) for name in (*METRICS, EQUAL_LENGTHS, "time_saved")),
+    ("retained_chars_per_minute", None),
+)
+"""Metrics of the table of comparisons; those without a unit are no shares."""
 _ROOM = 0.06
 
 
@@ -187,7 +193,7 @@ def curve(value: Value, metric: str) -> dict[str, Any] | None:
 def contrast_row(one: Value) -> dict[str, Any]:
     """A comparison in words, for the table."""
     cells = []
-    for metric, unit in (*((name, points) for name in METRICS), ("retained_chars_per_minute", None)):
+    for metric, unit in _COLUMNS:
         item = one["difference"].get(metric)
         shown: Callable[..., str] = charts.signed if unit is None else points
         if item is None or item["value"] is None:

@@ -35,13 +35,17 @@ from echo_ray.experiment.multiplicity import false_discoveries, holm
 from jobs import study_verdict
 from jobs.report import plain
 from jobs.study_config import Figure
+from jobs.study_measure import EQUAL_LENGTHS
 from jobs.study_paper import CLAIMS, depth
 from jobs.study_pool import pooled, slope
 
 VERSION = "1"
 RATES = ("acceptance_rate", "generation_rate")
 BENCH = ("bleu", "exact_match")
-DIFFERENCES = (*RATES, "retained_chars_per_minute", "mean_shown_chars", "exposures_per_typed_char")
+DIFFERENCES = (
+    *(*RATES, EQUAL_LENGTHS, "retained_chars_per_minute", "time_saved"),
+    *("mean_shown_chars", "exposures_per_typed_char"),
+)
 """Metrics whose differences are pooled, where every seed has them."""
 _FACTS = ("shown", "requests", "mean_shown_chars", "shown_per_100_typed", "silent_rate")
 

@@ -71,7 +71,7 @@ def caveats(value: Value) -> list[str]:
     short = [
         arm["name"]
         for arm in value["arms"]
-        if (arm["data"].get("missing_tokens") or 0) > _WORTH_TELLING * arm["data"]["target_tokens"]
+        if (arm["data"].get("missing_tokens") or 0) > _WORTH_TELLING * arm["data"].get("target_tokens", 0)
     ]
     if short:
         said.append(f"Fewer target tokens than the arm that they are matched to: {_listed(short)}.")

@@ -160,10 +160,11 @@ def service(
     privacy: PrivacyConfig = AS_SENT,
     broken: bool = False,
     isolate: bool = False,
+    loaded: threading.Event | None = None,
     **changes: Any,
 ) -> Iterator[Service]:
-    """A service of one arm `base` with version `m-1`; further versions share `engine`, or do not start when
-    they are `broken`.
+    """A service of one arm `base` with version `m-1`; further versions share `engine` once they are `loaded`,
+    or do not start when they are `broken`.
     """
     config = ServeConfig(
         **{"log_dir": log, "model": model, "flush_ms": 1, "context_tokens": 64, "cache_s": 0} | changes,
@@ -182,6 +183,8 @@ def service(
 
         def start(settings: EngineSettings) -> Engine:
             made.started.append(settings.version)
+            if loaded is not None:
+                assert loaded.wait(20)
             if broken:
                 raise ServeError(f"the engine of {settings.version} could not be started")
             return engine

@@ -265,6 +265,19 @@ def test_figures_are_attached_once(registry: Registry) -> None:
     registry.verify(registry.version("v1"))
 
 
+def test_what_became_of_a_version_is_noted_once(registry: Registry) -> None:
+    for note in ("taken back", "taken back", "tried again"):
+        assert "v2" == registry.note("v2", note).name
+    told = [(entry.what, entry.version, entry.note) for entry in registry.history() if entry.what == "note"]
+    assert [("note", 2, "taken back"), ("note", 2, "tried again")] == told
+    before = registry.aliases()
+    registry.remove("v3")
+    registry.note("v3", "was no good")
+    assert before == registry.aliases()
+    with pytest.raises(ConfigError, match="is not in"):
+        registry.note("v9", "nobody")
+
+
 def test_notes_in_any_characters_are_kept(registry: Registry) -> None:
     for note in ("a\nb", "\u2028", "\udc80", '"}', "\U0001f600"):
         registry.promote("v3", note=note)

@@ -296,25 +296,3 @@ def test_every_branch_of_the_verdict(acceptance: Any, generation: Any, outcome: 
     assert (acceptance["estimate"] > 0 and outcome in ("improved", "mixed")) is bool(
         built["gain"]["sentence"]
     )
-
-
-def test_over_training_is_named() -> None:
-    curve = [{"step": s, "train": 1.0, "held_out": h} for s, h in ((0, 2.0), (50, 1.8), (100, 1.9))]
-    assert "rose again after step 50" in " ".join(report.build(inputs(loss=curve))["reasons"])
-    flat = report.build(inputs(loss=[{"step": 0, "held_out": 2.0}, {"step": 9, "held_out": 2.0}]))
-    assert any("did not fall" in reason for reason in flat["reasons"])
-
-
-def test_the_terminal_shows_what_the_page_shows() -> None:
-    built = report.build(inputs())
-    told = report_words.text(built)
-    assert told.startswith(built["verdict"])
-    page = Page(report.render(built)).text
-    for name in ("acceptance_rate", "generation_rate", "time_saved"):
-        shown = charts.points(built["difference"][name]["estimate"], unit=False)
-        assert shown in told
-        assert shown in page
-    for words in ("Time saved", "Retained characters per active minute", "Shown per 100 typed characters"):
-        assert words in told
-        assert words in page
-    assert "Wrong: proposals as independent" in page

@@ -55,7 +55,7 @@ def test_an_injected_effect_is_found_and_the_contract_holds(tmp_path: Path, caps
         mine = found["arms"][role]
         accepted, shown = (sum(user[name] for user in truth[arm]) for name in ("accepted", "shown"))
         assert (arm, 40, accepted / shown) == (mine["name"], mine["users"], mine["acceptance_rate"])
-        assert {f"model-{arm}": mine["requests"]} == mine["models"]
+        assert {f"model-{arm}": mine["delivered"]} == mine["models"]
         assert mine["latency_p50_ms"] == pytest.approx(100, rel=0.01)
     assert {"go", "python"} == found["languages"]["groups"].keys()
     assert found["acceptance"]["agreement"]["both_arms"]["kappa"] == 1.0

@@ -7,8 +7,8 @@ import pytest
 
 from echo_ray.errors import SchemaError
 from jobs import study_result
-from jobs.report_inputs import COUNTS
-from jobs.study_measure import arm_of, compared, measured
+from jobs.report_inputs import COUNTS, counted
+from jobs.study_measure import compared, measured
 
 USERS = 40
 
@@ -39,7 +39,7 @@ def tallies(rate: float, seed: int, users: int = USERS, noise: int = 1) -> list[
 
 def test_an_arm_is_measured_by_the_exact_denominator() -> None:
     rows = tallies(0.3, 1)
-    found = measured(arm_of("M5", rows), 0, "held out")
+    found = measured(counted("M5", rows), 0, "held out")
     shown = sum(row["shown_750"] for row in rows)
     assert shown == found["shown"]
     assert pytest.approx(sum(row["accepted"] for row in rows) / shown) == found["acceptance_rate"]["value"]
@@ -53,7 +53,7 @@ def test_an_arm_is_measured_by_the_exact_denominator() -> None:
 def study(rates: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, Any]:
     """A whole result from tallies: every arm against the first."""
     arms: dict[str, dict[int, Any]] = {
-        name: {seed: arm_of(name, tallies(rate, 5, noise=10 * seed + n)) for seed in seeds}
+        name: {seed: counted(name, tallies(rate, 5, noise=10 * seed + n)) for seed in seeds}
         for n, (name, rate) in enumerate(rates.items())
     }
     control, *others = arms
@@ -87,7 +87,7 @@ def test_an_effect_is_found_and_none_is_not() -> None:
 
 def test_the_same_tallies_twice_differ_by_nothing() -> None:
     rows = tallies(0.3, 3)
-    found = compared(arm_of("A", rows), arm_of("B", rows[::-1]), 0, "in", resamples=200)
+    found = compared(counted("A", rows), counted("B", rows[::-1]), 0, "in", resamples=200)
     assert 0.0 == found["difference"]["acceptance_rate"]["estimate"]
     assert (0, USERS) == (found["seed"], found["users"])
 
@@ -98,7 +98,7 @@ def test_methods_that_disagree_are_told() -> None:
 
 
 def study_result_of_disagreeing() -> dict[str, Any]:
-    arms = [arm_of(name, tallies(0.3, 3, noise=n)) for n, name in enumerate(("M0", "M5"))]
+    arms = [counted(name, tallies(0.3, 3, noise=n)) for n, name in enumerate(("M0", "M5"))]
     one = compared(arms[0], arms[1], 0, "in", resamples=200)
     one["difference"]["acceptance_rate"]["agrees"] = False
     return study_result.build(
@@ -110,14 +110,16 @@ def test_false_claims_are_as_rare_as_promised() -> None:
     """A/A: arms that differ by chance alone, one seed; about 5% of intervals leave zero out."""
     wrong = 0
     for run in range(200):
-        arms = [arm_of(name, tallies(0.25, run, noise=noise)) for name, noise in (("A", 1), ("B", 2))]
+        arms = [counted(name, tallies(0.25, run, noise=noise)) for name, noise in (("A", 1), ("B", 2))]
         low, high = compared(arms[0], arms[1], 0, "in", resamples=2)["difference"]["acceptance_rate"]["ci95"]
         wrong += not low <= 0 <= high
     assert 2 <= wrong <= 20
 
 
 def test_tallies_that_cannot_be_compared_are_refused() -> None:
-    with pytest.raises(SchemaError, match="a tally of M5 lacks typed_chars"):
-        arm_of("M5", [{key: value for key, value in tallies(0.3, 1)[0].items() if key != "typed_chars"}])
+    with pytest.raises(SchemaError, match="tally of the M5 arm lacks typed_chars"):
+        counted("M5", [{key: value for key, value in tallies(0.3, 1)[0].items() if key != "typed_chars"}])
     with pytest.raises(SchemaError, match="twins need the same users"):
-        compared(arm_of("A", tallies(0.3, 1)), arm_of("B", tallies(0.3, 1, users=30)), 0, "in", resamples=10)
+        compared(
+            counted("A", tallies(0.3, 1)), counted("B", tallies(0.3, 1, users=30)), 0, "in", resamples=10
+        )

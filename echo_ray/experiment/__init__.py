@@ -13,6 +13,7 @@
                                                     naive         the wrong test, to be shown
     exposures   what became of each proposal        tally         counts per user of a served log
     arm_facts   versions, latency, agreement        decision      ship or not: the one rule
+                                                    rollout       go on, take back or promote, at every look
 
 Delta method, bootstrap, sign flip: `echo_ray.metrics` and `echo_ray.resampling`.
 """

@@ -19,7 +19,7 @@ class ArmFacts:
     """One arm beside its users' counts."""
 
     models: Counter[str] = field(default_factory=Counter)
-    """Requests by model version."""
+    """Answered requests by model version; what was given up names none."""
     clients: Counter[str] = field(default_factory=Counter)
     witness: Counter[str] = field(default_factory=Counter)
     """Users by whose word counted: `events` or `stream`."""
@@ -56,11 +56,12 @@ def facts_of(
 ) -> ArmFacts:
     """Facts about the rows of `mine`; `heard`: the client's word counts, `reports`: it reports anything."""
     own = rows.filter(pa.array(mine))
-    facts = ArmFacts(models=_counter(own["model"]), clients=_counter(own["client"]))
+    delivered = exposures.flags_of(own["delivered"])
+    versions = own["model"].filter(pa.array(delivered))
+    facts = ArmFacts(models=_counter(versions), clients=_counter(own["client"]))
     users = own["user"].to_pylist()
     facts.witness["events"] = len({u for u, told in zip(users, heard[mine].tolist(), strict=True) if told})
     facts.witness["stream"] = len(set(users)) - facts.witness["events"]
-    delivered = exposures.flags_of(own["delivered"])
     latency = pc.fill_null(own["latency_ms"], np.nan).to_numpy()[delivered]
     latency = latency[np.isfinite(latency) & (latency >= 0)]
     facts.latency = np.bincount(np.searchsorted(LATENCY_MS, latency), minlength=len(LATENCY_MS) + 1)

@@ -23,6 +23,7 @@ from echo_ray.registry.values import (
     ADD,
     ATTACH,
     CHAMPION,
+    NOTE,
     PROMOTE,
     REMOVE,
     ROLLBACK,
@@ -221,6 +222,16 @@ class Registry:
                 folder.mkdir(exist_ok=True)
                 write(folder / f"{name}.json", dict(figures))
                 self._note(Entry(*_signed(ATTACH), version.number, figures=name, note=note))
+        return version
+
+    def note(self, reference: str, note: str) -> Version:
+        """Write into the history what became of a version; what its last line says changes nothing."""
+        self.must_exist()
+        version = self.version(reference, removed=True)
+        with self._guarded(f"cannot write about {version.name}"), self._changing():
+            told = [one for one in self.history() if version.number in (one.version, one.before)]
+            if not told or told[-1].note != note:
+                self._note(Entry(*_signed(NOTE), version.number, note=note))
         return version
 
     def remove(self, reference: str, note: str = "") -> Version:

@@ -10,6 +10,7 @@ from echo_ray.errors import ConfigError, SchemaError
 CHAMPION = "champion"
 """The alias that serving follows unless told otherwise."""
 ADD, PROMOTE, ROLLBACK, UNSET, ATTACH, REMOVE = "add", "promote", "rollback", "unset", "attach", "remove"
+NOTE = "note"
 """What a line of the history can tell."""
 
 _NUMBER = re.compile(r"[vV]?(\d{1,9})")

@@ -1,15 +1,18 @@
 """Changing what is served while it is served: weights, models, and the kill switch.
 
-`PUT /v1/echo/arms` with `{"on": bool, "arms": {NAME: {"model": FOLDER, "weight": NUMBER}}}` replaces the plan
-as a whole; an arm without `model` keeps the one it has. A version that is new gets its engine first and a
+`PUT /v1/echo/arms` with `{"on": bool, "salt": TEXT, "arms": {NAME: {"model": FOLDER, "weight": NUMBER}}}`
+replaces the plan as a whole; an arm without `model` keeps the one it has, and a new `salt` draws every user's
+arm anew. A version that is new gets its engine first and a
 user only when that is healthy, so no request waits or is dropped; a version that no arm has any more keeps
-its engine until its last request is answered. A plan outlives the gateway's own crash, not the end of
+its engine until its last request is answered. A change that names no model (the kill switch, an arm that
+ends) happens at once: it never waits for models that another change is loading, and that one is then refused.
+A plan outlives the gateway's own crash, not the end of
 `echo-ray serve`, which begins with its configuration.
 """
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from echo_ray.serve.replies import json_reply, refuse
 
 MAX_ARMS = 16
 """Arms of one plan (count)."""
+MAX_SALT_CHARS = 64
 DRAIN_POLL_S = 0.1
 
 
@@ -56,26 +60,44 @@ class Control:
 
     async def change(self, request: Request, body: JSON, caller: Caller) -> Response:
         """`PUT /v1/echo/arms`; answers with the new plan once every version of it can be asked."""
-        async with self._changing:
+        if not _names_models(body):
             found = self._wanted(body)
+            return refuse(openai, found, request) if isinstance(found, Refusal) else self._replace(found[0])
+        async with self._changing:
+            before = self._gateway.plan
+            # Naming a version reads its weights, which an event loop that answers people cannot wait for.
+            found = await asyncio.to_thread(self._wanted, body)
             if isinstance(found, Refusal):
                 return refuse(openai, found, request)
             plan, new = found
             try:
                 lanes = await asyncio.gather(*(asyncio.to_thread(self._open, item) for item in new))
             except EchoError as error:
-                # All or nothing: an engine that nobody will ask must not keep its memory.
-                for item in new:
-                    await asyncio.to_thread(self._stop, item.version)
+                await self._forget(new)
                 return refuse(openai, Refusal(503, str(error), "service_unavailable"), request)
-            gateway = self._gateway
-            gateway.lanes = gateway.lanes | {one.version: one for one in lanes}
-            gateway.plan = plan
-            recall.keep(gateway.config, plan)
-            for version in set(gateway.lanes) - set(plan.versions.values()):
-                task = asyncio.create_task(self._drain(version))
-                self._draining.add(task)
-                task.add_done_callback(self._draining.discard)
+            if self._gateway.plan is not before:
+                for one in lanes:
+                    one.engine.close()
+                await self._forget(new)
+                told = "the plan was changed while models were loaded for this change: ask again"
+                return refuse(openai, Refusal(409, told, param="arms"), request)
+            return self._replace(plan, {one.version: one for one in lanes})
+
+    async def _forget(self, new: Sequence[EngineSettings]) -> None:
+        """All or nothing: an engine that nobody will ask must not keep its memory."""
+        for item in new:
+            await asyncio.to_thread(self._stop, item.version)
+
+    def _replace(self, plan: Plan, lanes: Mapping[str, Lane] | None = None) -> Response:
+        """From now on `plan`; without a pause, so that nothing comes between. The answer to who asked."""
+        gateway = self._gateway
+        gateway.lanes = {**gateway.lanes, **(lanes or {})}
+        gateway.plan = plan
+        recall.keep(gateway.config, plan)
+        for version in set(gateway.lanes) - set(plan.versions.values()):
+            task = asyncio.create_task(self._drain(version))
+            self._draining.add(task)
+            task.add_done_callback(self._draining.discard)
         return json_reply(plan.plain())
 
     def _wanted(self, body: JSON) -> tuple[Plan, list[EngineSettings]] | Refusal:
@@ -83,6 +105,9 @@ class Control:
         given, now = Body(body), self._gateway.plan
         asked = given.inner("arms")
         on = given.flag("on") if "on" in given.fields else now.on
+        salt = given.text("salt")
+        if salt is not None and not 0 < len(salt) <= MAX_SALT_CHARS:
+            given.wrong("salt", f"a text of 1 to {MAX_SALT_CHARS} characters")
         if given.fault is not None:
             return given.fault
         if len(asked) > MAX_ARMS:
@@ -111,7 +136,7 @@ class Control:
             if model:
                 folders[version] = str(Path(model).absolute())
         used = set(versions.values())
-        plan = Plan(versions, weights, now.salt, on, {v: folders[v] for v in used if v in folders})
+        plan = Plan(versions, weights, salt or now.salt, on, {v: folders[v] for v in used if v in folders})
         new = [
             self._like.updated(model=Path(folders[version]), version=version)
             for version in sorted(used - set(self._gateway.lanes))
@@ -133,6 +158,13 @@ class Control:
             gateway.lanes[version].engine.close()
             gateway.lanes = {name: one for name, one in gateway.lanes.items() if name != version}
             await asyncio.to_thread(self._stop, version)
+
+
+def _names_models(body: JSON) -> bool:
+    """Whether folders have to be looked at to know what `body` asks for."""
+    arms = body.get("arms") if isinstance(body, dict) else None
+    named = arms.values() if isinstance(arms, dict) else ()
+    return any(isinstance(arm, dict) and arm.get("model") is not None for arm in named)
 
 
 def _checked(folder: Path, key: str) -> str | Refusal:

@@ -100,6 +100,7 @@ _ARMS = {
     "type": "object",
     "properties": {
         "on": {"type": "boolean"},
+        "salt": {"type": "string", "minLength": 1, "maxLength": 64},
         "arms": {
             "type": "object",
             "additionalProperties": {
@@ -134,6 +135,7 @@ _REFUSALS = {
     "401": {"description": "no valid API key"},
     "403": {"description": "not an administrator's key, an unknown host, or a page of another web site"},
     "408": {"description": "the body did not arrive in time"},
+    "409": {"description": "the plan was changed by somebody else meanwhile"},
     "413": {"description": "the body is too large"},
     "415": {"description": "the body is compressed"},
     "422": {"description": "the request is wrong (Mistral's dialect)"},

@@ -9,7 +9,9 @@ Every edit leaves only gaps that contain it, so live gaps are nested and form a 
 popped once, and mining costs O(edits). Only text between the outermost anchors is kept, never a document.
 
 Provenance: inserted text that goes on where a proposal was typed so far is the model's; other text that
-came faster than anybody types is pasted; the rest is the human's. Not covered: text moved within a file
+came faster than anybody types is pasted; the rest is the human's. Between the requests of a sparse session
+people type whole words, which often begin as the proposal did: there a mere part of a proposal is the
+model's only if it came faster than people write. Not covered: text moved within a file
 (counted as pasted), what came and went between two requests.
 """
 
@@ -26,6 +28,10 @@ PASTE_CHARS = 20
 """Least length of a paste: shorter insertions at once are words from a popup or brackets."""
 TYPING_CHARS_PER_S = 15
 """Nobody types faster for long."""
+LEISURE_CHARS_PER_S = 3
+"""People write this fast with their pauses for thought. On the log of 200 simulated developers whose clients
+report acceptances, 155 of 169 parts of proposals that were typed by hand came slower, and 42 of 99 of those
+that were accepted."""
 _MODEL_CHARS = 2
 _CLEAR_CHARS = 10
 LOOK_BACK = 8
@@ -201,6 +207,7 @@ def who_wrote(
     `typed` came in at place `at`, `pause_ms` after the request before; `text` stood from `start` on, and
     `gaps` contain the place, outermost first. Letters: h typed, m from a proposal, p pasted.
     """
+    leisure = len(typed) <= LEISURE_CHARS_PER_S * pause_ms / 1000
     size = len(typed)
     for gap in gaps[: -LOOK_BACK - 1 : -1]:
         if gap.proposal is None or size < _MODEL_CHARS:
@@ -210,6 +217,8 @@ def who_wrote(
         if not rest or not gap.proposal.startswith(before):
             continue
         taken = common_prefix(typed, rest)
+        if taken < len(rest) and leisure:
+            continue
         if taken >= _MODEL_CHARS and _is_accept(typed, rest, taken):
             return "m" * taken + "h" * (size - taken), {gap.row: taken}
     fast = size > TYPING_CHARS_PER_S * pause_ms / 1000
