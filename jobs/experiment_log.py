@@ -161,7 +161,7 @@ def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str)
     try:
         if not partition.is_partitioned(source):
             log = held
-            _import(config, source, log)
+            import_log(config, source, log, KEY)
         quarantined = _quarantined(log)
         counts = tallied(experiment, log, output / ".rows")
     finally:
@@ -195,16 +195,19 @@ def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str)
     write_manifest(output, manifest)
 
 
-def _import(config: RunConfig, source: Path, log: Path) -> None:
-    raw_mb = sum(reader.raw_bytes(path) for path in reader.files(source, KEY)) / 2**20
+def import_log(config: RunConfig, source: Path, log: Path, key: str) -> None:
+    """Partition the log in `source`, which the setting `key` names, by session into `log`; what is no record
+    goes to `quarantine.jsonl` beside it. Raises SchemaError for what is no log.
+    """
+    raw_mb = sum(reader.raw_bytes(path) for path in reader.files(source, key)) / 2**20
     try:
         if raw_mb <= HERE_MB:
-            found = partition.partition(config.import_, source, log, KEY, partition.one_by_one)
+            found = partition.partition(config.import_, source, log, key, partition.one_by_one)
         else:
             with running(config.cluster):
-                found = partition.partition(config.import_, source, log, KEY)
+                found = partition.partition(config.import_, source, log, key)
     except SchemaError as error:
-        raise SchemaError(f"{error}; set {KEY} to the folder of an experience log") from None
+        raise SchemaError(f"{error}; set {key} to the folder of an experience log") from None
     lines = log / "quarantine.jsonl"
     if lines.is_file():
         lines.replace(log.parent / lines.name)
