@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from echo_ray import __version__, data
+from echo_ray import __version__, data, models
 from echo_ray.config import fingerprint
 from echo_ray.data import Manifest, input_fingerprint
 from echo_ray.errors import ConfigError
@@ -56,6 +56,8 @@ def replayed(config: RunConfig, command: str = "") -> dict[str, Any]:
     chosen = evaluate.models_of(section.candidates, _KEY)
     control = evaluate.models_of([section.control], "replay.control") if section.control else []
     reports = [replay_measured.read(path) for path in section.measured]
+    for model in (*control, *chosen):
+        _check_length(config, model)
     everyone = [Path(model.folder) for model in (*control, *chosen)]
     trained = evaluate_samples.trained_on(everyone)
     contents = fingerprint({"models": [model.content for model in (*control, *chosen)]})
@@ -82,7 +84,7 @@ def replayed(config: RunConfig, command: str = "") -> dict[str, Any]:
         return value
     began = time.monotonic()
     (output / data.MANIFEST).unlink(missing_ok=True)
-    value = _value(config, told, bool(control), contexts, measured)
+    value = value_of(config, told, bool(control), contexts, measured)
     value["provenance"] = _provenance(config, source, log, told, mark, command)
     evaluate.write(output / FIGURES, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     evaluate.write(output / PAGE, replay_page.render(value))
@@ -108,6 +110,16 @@ def _checked(config: RunConfig) -> tuple[Path, Path, Path]:
             "silences; set it to 0 and replay a log that was served so"
         )
     return source, section.log, output
+
+
+def _check_length(config: RunConfig, model: Model) -> None:
+    longest = models.context_limit(Path(model.folder))
+    needed = config.serve.context_tokens + config.serve.max_tokens
+    if longest is not None and longest < needed:
+        raise ConfigError(
+            f"replay: {model.reference} is made for {longest} tokens, and serve.context_tokens and "
+            f"serve.max_tokens ask for {needed}: leave that model out, or lower them if the log was served so"
+        )
 
 
 def _asking(config: RunConfig, references: Sequence[Any]) -> RunConfig:
@@ -140,13 +152,16 @@ class _Contexts:
     """What the control proposed, of the drawn samples."""
 
 
-def _value(
+def value_of(
     config: RunConfig,
     told: Answered,
     control: bool,
     contexts: Manifest,
     measured: dict[int, replay_measured.Measured],
 ) -> dict[str, Any]:
+    """Value of `replay.json`, but for its provenance, from models that have answered; the first of them is
+    the control asked again where `control` says so. Raises ConfigError for contexts that are too few.
+    """
     section = config.replay
     assert section.output is not None
     drawn, answered = evaluate.answers(told)

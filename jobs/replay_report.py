@@ -183,7 +183,7 @@ def caveats(value: Mapping[str, Any], section: ReplayConfig) -> list[str]:
         "before. A candidate whose proposals are unlike the control's is predicted beyond what was seen.",
         "What finally stood there holds what the control wrote and people took over, so the truth leans to "
         "the control, and candidates tend to be predicted too low where people take what they are given.",
-        "The generation rate takes the total of characters written to be the control's.",
+        "The generation rate takes as many contexts for every typed character as the control had.",
         "The interval is over users; it does not hold another training seed, nor the choice of features.",
     ]
 

@@ -1,4 +1,4 @@
-"""Offline replay, the statistics: features by hand, the curve against scipy, predictions against an oracle."""
+"""Offline replay: features by hand, the curve against scipy, predictions against an oracle."""
 
 import math
 
@@ -26,7 +26,11 @@ def by_name(proposal, truth):
 @pytest.mark.parametrize(
     ("proposal", "truth", "told"),
     [
-        ("f(x)", "f(x)", {"exact": 1, "whole": 1, "leading": 1, "similarity": 1, "lines": 1, "first_line": 1}),
+        (
+            "f(x)",
+            "f(x)",
+            {"exact": 1, "whole": 1, "leading": 1, "similarity": 1, "lines": 1, "first_line": 1},
+        ),
         ("f(x)  ", "f(x)\n", {"exact": 1, "whole": 1, "log_chars": math.log(4)}),
         ("f(x)", "f(x)\nreturn", {"exact": 0, "whole": 1, "similarity": 1, "first_line": 1}),
         ("f(y)", "f(x)", {"exact": 0, "whole": 0, "leading": 0.5, "similarity": 0.75, "first_line": 0}),
@@ -223,8 +227,8 @@ def test_the_order_of_rows_and_the_seed_alone_decide():
     def turned(answers, rows):
         return Answers(answers.user[rows], answers.x[rows], answers.chars[rows])
 
-    mixed = Log(log.users, turned(log.answers, order), log.shown[order], log.accepted[order], log.taken[order],
-                log.accepted_chars, log.typed_chars)  # fmt: skip
+    told = (column[order] for column in (log.shown, log.accepted, log.taken))
+    mixed = Log(log.users, turned(log.answers, order), *told, log.accepted_chars, log.typed_chars)
     found = [predict(one, control, others, Settings(resamples=100))[1]["m0"] for one in (log, log, mixed)]
     assert found[0] == found[1]
     for name, figure in found[0].difference.items():

@@ -5,8 +5,9 @@ share of its characters was taken (weighted by length). An arm's proposals in th
 curves of other users' folds say:
 
 - AR: sum of predicted acceptances / sum of predicted exposures;
-- GR: the control's logged accepted characters, times predicted characters of the arm over predicted
-  characters of the control, over all characters written, which are taken to stay the same.
+- GR: accepted over typed characters are the control's logged ones, times predicted characters of the arm over
+  predicted characters of the control. That takes as many contexts for every typed character as the control
+  had: typing asks, so who types less is asked less.
 
 The control's logged proposals are predicted by the same curves, so what is wrong with a curve is in both arms
 and equal proposals differ by nothing. Intervals (95%): bootstrap over users, every draw fits all curves
@@ -242,20 +243,19 @@ def _rates(sums: Sequence[Array], log: Log, times: Array) -> Array:
     found = []
     for one in sums:
         shown, taken, chars = (one @ times).tolist()
-        ratio = _over(chars, base_chars) * _over(accepted, accepted + typed)
-        found.append((_over(taken, shown), min(ratio, 1.0)))
+        odds = _over(chars, base_chars) * _over(accepted, typed)
+        found.append((_over(taken, shown), odds / (1 + odds)))
     return np.array(found)
 
 
 def _shares(sums: Sequence[Array], log: Log) -> list[list[Array]]:
     """What each user adds to the error of each arm's rates, to first order, the curves as they are."""
-    written = log.accepted_chars + log.typed_chars
-    rate, z_rate = metrics.influence(log.accepted_chars, written)
+    odds, z_odds = metrics.influence(log.accepted_chars, log.typed_chars)
     found = []
     for shown, taken, chars in sums:
         _, z_ar = metrics.influence(taken, shown)
         ratio, z_ratio = metrics.influence(chars, sums[0][2])
-        found.append([z_ar, z_ratio * rate + ratio * z_rate])
+        found.append([z_ar, (z_ratio * odds + ratio * z_odds) / (1 + ratio * odds) ** 2])
     return found
 
 
