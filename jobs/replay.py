@@ -208,7 +208,8 @@ def _read(folder: Path, users: Sequence[str], drawn: set[str]) -> _Contexts:
     wanted = ["sample_id", "user", "target", "proposal", "text", "shown", "accepted", "accepted_chars"]
     place: dict[str, int] = {}
     proposals: dict[str, str] = {}
-    user, x, columns = [], [], []
+    user: list[int] = []
+    x, columns = [], []
     nothing = np.zeros(len(FEATURES))
     for unit in data.units_of(folder):
         for path in unit.paths:

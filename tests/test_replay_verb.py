@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from echo_ray import config, schema
+from echo_ray.errors import ConfigError
 from echo_ray.ledger import people
 from echo_ray.log.partition import ImportConfig, one_by_one, partition
 from echo_ray.stages.mine import MineConfig, mine
@@ -18,7 +19,7 @@ from jobs import replay, replay_contexts, replay_page
 from jobs.__main__ import main
 from jobs.evaluate import Answered, Model
 from jobs.evaluate_engines import PREDICTIONS
-from jobs.replay_measured import overlap
+from jobs.replay_measured import matched, overlap, read
 from jobs.settings import RunConfig
 from tests.served import Served, served
 from tests.tiny import write_model
@@ -239,7 +240,7 @@ def test_who_says_what_finally_stood_there_is_predicted_to_gain(place: Place, tm
         "silent": [""] * len(rows),
     }
     told = answered(place, rows, texts)
-    measured = {0: replay.replay_measured.read(report(tmp_path, "r.json", 0.9, "model-new"))}
+    measured = {0: read(report(tmp_path, "r.json", 0.9, "model-new"))}
     value = replay.value_of(place.config("replay.refine=false"), told, True, manifest, measured)
     knows, noise, silent = (one["difference"]["acceptance_rate"] for one in value["candidates"])
     assert 1.0 == value["control"]["asked_again"]["same_as_control"]
@@ -273,7 +274,6 @@ def test_answers_are_cut_as_the_service_cuts_them() -> None:
 
 
 def test_reports_find_their_candidates(tmp_path: Path) -> None:
-    read, matched = replay.replay_measured.read, replay.replay_measured.matched
     a, b = "a" * 10, "b" * 10
     one = read(report(tmp_path, "1", 0.1, f"m-{b}", f"base-{'0' * 10}"))
     two = read(report(tmp_path, "2", 0.2, "somebody's", "else"))
@@ -285,7 +285,7 @@ def test_reports_find_their_candidates(tmp_path: Path) -> None:
         ([one, one], set(), "measured the same candidate"),
         ([read(report(tmp_path, "3", 0.1, f"m-{'c' * 10}"))], set(), "which is none of replay.candidates"),
     ]:
-        with pytest.raises(replay.ConfigError, match=wanted):
+        with pytest.raises(ConfigError, match=wanted):
             matched(reports, [a, b], frozenset(served_by))
     assert (True, False, None) == (
         overlap([0, 1], [1, 2]),
