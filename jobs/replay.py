@@ -22,6 +22,7 @@ from echo_ray import __version__, data, models
 from echo_ray.config import fingerprint
 from echo_ray.data import Manifest, input_fingerprint
 from echo_ray.errors import ConfigError
+from echo_ray.ledger import people
 from echo_ray.log import reader
 from echo_ray.progress import bar
 from echo_ray.replay.features import FEATURES, features, is_silent
@@ -60,8 +61,10 @@ def replayed(config: RunConfig, command: str = "") -> dict[str, Any]:
         _check_length(config, model)
     everyone = [Path(model.folder) for model in (*control, *chosen)]
     trained = evaluate_samples.trained_on(everyone)
-    contents = fingerprint({"models": [model.content for model in (*control, *chosen)]})
-    contexts = replay_contexts.gather(config, source, log, output, contents, trained)
+    # A further candidate leaves contexts and answers as they are, unless it was trained on other users.
+    lists = [path.parent / people.USERS for path in everyone]
+    users = sorted({path.read_text(encoding="utf-8") for path in lists if path.is_file()})
+    contexts = replay_contexts.gather(config, source, log, output, fingerprint({"users": users}), trained)
     versions = list(contexts.notes["models"])
     served = replay_measured.contents(versions) | {model.content for model in control}
     measured = replay_measured.matched(reports, [model.content for model in chosen], frozenset(served))

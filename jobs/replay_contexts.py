@@ -65,12 +65,12 @@ _TOLD = ("answered", "text", "shown", "accepted", "accepted_chars", "proposal_ch
 
 
 def gather(
-    config: RunConfig, source: Path, log: Path, output: Path, models: str, trained: Callable[[str], bool]
+    config: RunConfig, source: Path, log: Path, output: Path, lists: str, trained: Callable[[str], bool]
 ) -> Manifest:
     """Write both folders below `output`; the manifest of the contexts. What is done is not done again.
 
-    `trained` says whether one of the models, which `models` identifies, was trained on a user. Raises
-    ConfigError or SchemaError, naming the key to change, for a log or samples that cannot be replayed.
+    `trained` says whether one of the models was trained on a user; `lists` identifies what it rests on.
+    Raises ConfigError or SchemaError, naming the key to change, for a log or samples that cannot be replayed.
     """
     section = config.replay
     data.check_columns(source, NEEDED, "replay.input")
@@ -81,7 +81,7 @@ def gather(
     }
     before = data.input_fingerprint(source)
     identity = {"stage": "replay contexts", "code": __version__, "config": settings, "input": before}
-    identity |= {"log": data.input_fingerprint(log), "models": models}
+    identity |= {"log": data.input_fingerprint(log), "trained": lists}
     mark = fingerprint(identity)
     done = {name: data.read_manifest(place) for name, place in places.items()}
     if done["contexts"] is not None and all(one and one.fingerprint == mark for one in done.values()):
