@@ -156,6 +156,11 @@ VERBS = {
         ("experiment", "simulate", "serve", "import", "cluster"),
         "two models on the same simulated developers, or two arms of a served log, and the difference",
     ),
+    "replay": Verb(
+        "jobs.replay:replay",
+        ("replay", "evaluate", "serve", "pack", "import", "cluster"),
+        "predict the acceptance of candidates from a log, beside what an experiment measured",
+    ),
     "study": Verb(
         "jobs.study:study",
         (

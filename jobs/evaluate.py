@@ -11,7 +11,7 @@ run to see whether it works.
 import functools
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,17 @@ class Model:
     """Name of its fill-in-the-middle template."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What was asked, and the folders with the answers of every model, by label."""
+
+    models: list[Model]
+    samples: pa.Table
+    manifest: Manifest
+    """Of the samples."""
+    places: dict[str, Path]
+
+
 def run(config: RunConfig, command: str = "") -> None:
     """Verb `evaluate`."""
     value = evaluated(config)
@@ -71,7 +82,19 @@ def evaluated(config: RunConfig) -> dict[str, Any]:
     """
     section = config.evaluate
     source, output = folders(STAGE, section)
-    chosen = models_of(config)
+    answered = ask(config, source, output)
+    value = _value(section, answered)
+    write(output / FIGURES, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write(output / PAGE, evaluate_page.render(value))
+    return value
+
+
+def ask(config: RunConfig, source: Path, output: Path, key: str = _KEY) -> Answered:
+    """Draw samples from `source` and let every model of `evaluate.models` answer them, below `output`; what
+    is done is not done again. `key` is where the user named the models. Raises as `evaluated` does.
+    """
+    section = config.evaluate
+    chosen = models_of(config.evaluate.models, key)
     asked = Asked(
         engine=section.engine,
         dtype=section.dtype,
@@ -79,26 +102,21 @@ def evaluated(config: RunConfig) -> dict[str, Any]:
         perplexity=section.perplexity,
         window=_window(config),
     )
-    _check(config, chosen, asked)
+    _check(chosen, asked, key)
     samples, manifest = _samples(section, chosen, source, output)
-    places = _predict(config, chosen, asked, output)
-    value = _value(section, chosen, samples, manifest, places)
-    _write(output / FIGURES, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    _write(output / PAGE, evaluate_page.render(value))
-    return value
+    return Answered(chosen, samples, manifest, _predict(config, chosen, asked, output, key))
 
 
-def models_of(config: RunConfig) -> list[Model]:
-    """The models to compare. Raises ConfigError or SchemaError, naming `evaluate.models`, for one that is not
+def models_of(references: Sequence[Path], key: str = _KEY) -> list[Model]:
+    """The models to compare. Raises ConfigError or SchemaError, naming the setting `key`, for one that is not
     there, cannot be loaded or has no fill-in-the-middle tokens.
     """
-    references = config.evaluate.models
     if not references:
-        raise ConfigError(f"{_KEY} is empty: add {_KEY}=[FOLDER,...]")
+        raise ConfigError(f"{key} is empty: add {key}=[FOLDER,...]")
     found: list[Model] = []
     for reference in references:
-        folder = registry.resolve(reference, _KEY)
-        template = models.check(folder, _KEY)
+        folder = registry.resolve(reference, key)
+        template = models.check(folder, key)
         content = models.version(folder).rpartition("-")[2]
         whole = folder.resolve()
         name = whole.parent.name if whole.name == "model" else whole.name
@@ -123,14 +141,14 @@ def _window(config: RunConfig) -> Any:
     )
 
 
-def _check(config: RunConfig, chosen: Sequence[Model], asked: Asked) -> None:
+def _check(chosen: Sequence[Model], asked: Asked, key: str) -> None:
     """Raise ConfigError, before Ray starts, for what no engine could do."""
     needed = _longest(asked)
     for model in chosen:
         longest = models.context_limit(Path(model.folder))
         if longest is not None and longest < needed:
             raise ConfigError(
-                f"{_KEY}: {model.reference} is made for {longest} tokens and {needed} are needed: lower "
+                f"{key}: {model.reference} is made for {longest} tokens and {needed} are needed: lower "
                 "evaluate.context_tokens, evaluate.max_tokens or pack.cutoff_len"
             )
     if asked.engine == "vllm" and importlib.util.find_spec("vllm") is None:
@@ -184,7 +202,9 @@ def _samples(
     return pa.concat_tables([pq.read_table(path) for path in paths]), done
 
 
-def _predict(config: RunConfig, chosen: Sequence[Model], asked: Asked, output: Path) -> dict[str, Path]:
+def _predict(
+    config: RunConfig, chosen: Sequence[Model], asked: Asked, output: Path, key: str
+) -> dict[str, Path]:
     """Folder with the answers of every model, by label. Raises StageError, naming the models that failed."""
     section = config.evaluate
     by_content: dict[str, Path] = {}
@@ -220,25 +240,26 @@ def _predict(config: RunConfig, chosen: Sequence[Model], asked: Asked, output: P
     if failed:
         reasons = "; ".join(f"{reference}: {reason}" for reference, reason in failed.items())
         raise StageError(
-            f"{len(failed)} of {len(by_content)} models of {_KEY} failed ({reasons}); answers of the others "
+            f"{len(failed)} of {len(by_content)} models of {key} failed ({reasons}); answers of the others "
             f"are kept in {output / 'predictions'}, and the same command goes on"
         )
     return {model.label: by_content[model.content] for model in chosen}
 
 
-def _value(
-    section: EvaluateConfig,
-    chosen: Sequence[Model],
-    samples: pa.Table,
-    manifest: Manifest,
-    places: Mapping[str, Path],
-) -> dict[str, Any]:
-    """Value of `evaluate.json`."""
-    answered = {label: _answers(place) for label, place in places.items()}
+def answers(told: Answered) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
+    """(samples that all models have answered, `PREDICTIONS` by model label and sample id)."""
+    answered = {label: _answers(place) for label, place in told.places.items()}
     # Somebody may have been erased from one of the folders since.
     known = [
-        row for row in samples.to_pylist() if all(row["sample_id"] in rows for rows in answered.values())
+        row for row in told.samples.to_pylist() if all(row["sample_id"] in rows for rows in answered.values())
     ]
+    return known, answered
+
+
+def _value(section: EvaluateConfig, told: Answered) -> dict[str, Any]:
+    """Value of `evaluate.json`."""
+    chosen, manifest = told.models, told.manifest
+    known, answered = answers(told)
     rows = [
         {**row, **answered[model.label][row["sample_id"]], "model": model.label}
         for model in chosen
@@ -267,14 +288,14 @@ def _value(
 
 
 def _answers(folder: Path) -> dict[str, dict[str, Any]]:
-    wanted = ["sample_id", "answer", "special_tokens", "nats", "target_tokens"]
+    wanted = ["sample_id", "answer", "finished", "special_tokens", "nats", "target_tokens"]
     paths = [path for unit in data.units_of(folder) for path in unit.paths]
     return {
         row["sample_id"]: row for path in paths for row in pq.read_table(path, columns=wanted).to_pylist()
     }
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """A file that appears whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")

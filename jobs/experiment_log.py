@@ -163,7 +163,7 @@ def counted(config: RunConfig, source: Path, work: Path, warns: bool = True) -> 
     try:
         if not partition.is_partitioned(source):
             log = held
-            found = _import(config, source, log)
+            found = import_log(config, source, log, KEY)
             if warns:
                 warn(found, work)
         return tallied(config.experiment, log, work / ".rows"), _quarantined(log)
@@ -204,16 +204,19 @@ def _run(config: RunConfig, source: Path, output: Path, mark: str, command: str)
     write_manifest(output, manifest)
 
 
-def _import(config: RunConfig, source: Path, log: Path) -> Manifest:
-    raw_mb = sum(reader.raw_bytes(path) for path in reader.files(source, KEY)) / 2**20
+def import_log(config: RunConfig, source: Path, log: Path, key: str) -> Manifest:
+    """Partition the log in `source`, which the setting `key` names, by session into `log`; what is no record
+    goes to `quarantine.jsonl` beside it. Raises SchemaError for what is no log.
+    """
+    raw_mb = sum(reader.raw_bytes(path) for path in reader.files(source, key)) / 2**20
     try:
         if raw_mb <= HERE_MB:
-            found = partition.partition(config.import_, source, log, KEY, partition.one_by_one)
+            found = partition.partition(config.import_, source, log, key, partition.one_by_one)
         else:
             with running(config.cluster):
-                found = partition.partition(config.import_, source, log, KEY)
+                found = partition.partition(config.import_, source, log, key)
     except SchemaError as error:
-        raise SchemaError(f"{error}; set {KEY} to the folder of an experience log") from None
+        raise SchemaError(f"{error}; set {key} to the folder of an experience log") from None
     lines = log / "quarantine.jsonl"
     if lines.is_file():
         lines.replace(log.parent / lines.name)

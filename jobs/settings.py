@@ -26,6 +26,7 @@ from jobs.experiment_config import ExperimentConfig
 from jobs.keys_config import KeysConfig
 from jobs.ledger_config import CardConfig, EraseConfig, ExplainConfig, ExportConfig
 from jobs.models_config import ModelsConfig
+from jobs.replay_config import ReplayConfig
 from jobs.rollout_config import RolloutConfig
 from jobs.search_config import SearchConfig
 from jobs.study_config import StudyConfig
@@ -135,6 +136,7 @@ class RunConfig(Config):
     rollout: RolloutConfig = RolloutConfig()
     doctor: DoctorConfig = DoctorConfig()
     experiment: ExperimentConfig = ExperimentConfig()
+    replay: ReplayConfig = ReplayConfig()
     study: StudyConfig = StudyConfig()
     pretrain: PretrainConfig = PretrainConfig()
     compare: CompareConfig = CompareConfig()

@@ -123,6 +123,16 @@ def by_events(rows: pa.Table, reported: Reported, shows: Flags) -> Exposures:
     return Exposures(shown, accepted, partial, taken, told["visible_ms"])
 
 
+def chosen(heard: Flags, client: Exposures, stream: Exposures) -> Exposures:
+    """The client's word where it is `heard`, the stream's elsewhere."""
+    return Exposures(
+        *(
+            np.where(heard, getattr(client, name), getattr(stream, name))
+            for name in ("shown", "accepted", "partial", "accepted_chars", "visible_ms")
+        )
+    )
+
+
 def reported(rows: pa.Table, events: pa.Table) -> Reported:
     """Join events (`schema.EVENT`) to rows by user and request. Identical events count once.
 

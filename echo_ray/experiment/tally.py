@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 
 from echo_ray.experiment import exposures
 from echo_ray.experiment.arm_facts import ArmFacts, facts_of
-from echo_ray.experiment.exposures import Exposures, Flags, Ints
+from echo_ray.experiment.exposures import Exposures, Ints
 from echo_ray.experiment.flags import Limits, too_fast
 from echo_ray.experiment.lengths import EDGES, LENGTHS
 from echo_ray.schema import Kind
@@ -106,7 +106,7 @@ def tally(rows: pa.Table, events: pa.Table, plan: Plan) -> Tallies:
     heard = reports
     if plan.acceptance is not Acceptance.AUTO:
         heard = np.full(len(reports), plan.acceptance is Acceptance.EVENTS)
-    counts = _counts(rows, _chosen(heard, client, stream), fate, plan.limits)
+    counts = _counts(rows, exposures.chosen(heard, client, stream), fate, plan.limits)
     _sum_up(found, rows, group, fate, counts, plan)
     for number, name in enumerate((plan.control, plan.treatment)):
         mine = (group == number) & (fate == _COUNTED)
@@ -162,16 +162,6 @@ def _fates(rows: pa.Table, plan: Plan) -> tuple[Ints, Ints]:
     fate[ours & pc.equal(rows["kind"], Kind.SPECULATIVE.value).to_numpy()] = _SPECULATIVE
     fate[ours & pc.equal(rows["kind"], Kind.WARMUP.value).to_numpy()] = _WARM_UP
     return group, fate
-
-
-def _chosen(heard: Flags, client: Exposures, stream: Exposures) -> Exposures:
-    """The client's word where it is `heard`, the stream's elsewhere."""
-    return Exposures(
-        *(
-            np.where(heard, getattr(client, name), getattr(stream, name))
-            for name in ("shown", "accepted", "partial", "accepted_chars", "visible_ms")
-        )
-    )
 
 
 def _counts(rows: pa.Table, seen: Exposures, fate: Ints, limits: Limits) -> dict[str, np.ndarray]:
