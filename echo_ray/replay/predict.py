@@ -1,7 +1,7 @@
 """Predicted acceptance of arms in the contexts of a log, the difference to the control, and its interval.
 
-Three curves are fitted on the control's delivered proposals with text: was it shown, was it accepted, which
-share of its characters was taken (weighted by length). An arm's proposals in the drawn contexts get what the
+Three curves are fitted on the control's delivered proposals with text: was it shown, was it accepted if it
+was shown, which share of its characters was taken (weighted by length). An arm's proposals in the drawn contexts get what the
 curves of other users' folds say:
 
 - AR: sum of predicted acceptances / sum of predicted exposures;
@@ -173,7 +173,7 @@ class _Curves:
         chars = log.answers.chars / max(1.0, float(log.answers.chars.mean()))
         outcomes = (
             ("shown", log.shown, ones),
-            ("accepted", log.accepted, ones),
+            ("accepted", log.accepted, log.shown),
             ("taken", log.taken, chars),
         )
         everybody = {name: fit(design, y, weight, settings.ridge) for name, y, weight in outcomes}
@@ -201,7 +201,12 @@ class _Curves:
         return found
 
     def chances(self, answers: Answers, curves: Mapping[tuple[str, int], Array], name: str) -> Array:
-        """What the curves of other folds say of every proposal."""
+        """What the curves of other folds say of every proposal; nobody accepts what was not shown."""
+        if name == "accepted":
+            return self.chances(answers, curves, "shown") * self._chances(answers, curves, name)
+        return self._chances(answers, curves, name)
+
+    def _chances(self, answers: Answers, curves: Mapping[tuple[str, int], Array], name: str) -> Array:
         design = self.scale.apply(answers.x)
         found = np.zeros(len(design))
         home = self.fold[answers.user]
