@@ -1,8 +1,8 @@
 """Predicted acceptance of arms in the contexts of a log, the difference to the control, and its interval.
 
 Three curves are fitted on the control's delivered proposals with text: was it shown, was it accepted if it
-was shown, which share of its characters was taken (weighted by length). An arm's proposals in the drawn contexts get what the
-curves of other users' folds say:
+was shown, which share of its characters was taken (weighted by length). An arm's proposals in the drawn
+contexts get what the curves of other users' folds say:
 
 - AR: sum of predicted acceptances / sum of predicted exposures;
 - GR: accepted over typed characters are the control's logged ones, times predicted characters of the arm over
