@@ -22,16 +22,16 @@ from jobs.study_run import Runner, settings_of
 
 def study(config: RunConfig, command: str) -> None:
     """Do all steps, write `study.json`, `study.html` and `plan.json`, print the comparisons."""
-    config = from_one_base(config)
-    steps = plan(config)
+    # Where the bundled model lies names no step: the same study in another checkout goes on here.
+    steps, run = plan(config), from_one_base(config)
     report = config.study.report or config.study.output / config.study.figure
-    check(config, steps)
+    check(run, steps)
     report.mkdir(parents=True, exist_ok=True)
     (report / "plan.json").write_text(json.dumps(as_rows(steps), indent=1, default=str) + "\n", "utf-8")
     parts = ", ".join(f"{number} {stage}" for stage, number in counts(steps).items() if stage != "compare")
     print(f"echo-ray: {command}\n  {len(steps)} steps ({parts}) in {config.study.output}", flush=True)
     with running(config.cluster):
-        _do(config, steps)
+        _do(run, steps)
     value = study_result.build(study_gather.results(config, steps, command))
     data, page = study_result.write(value, report)
     print(f"\n{study_text.table(value)}\n\nstudy: {page} (and {data})")

@@ -65,7 +65,7 @@ class _Gathering:
             "machine": machine_here(),
             "seconds": sum(self._seconds()),
             "version": __version__,
-            "model": models.version(config.train.model or models.BASE),
+            "model": models.version(config.train.model or config.serve.model or models.BASE),
             "settings": fingerprint(config),
             "engines": engines_here(),
             "experience": list(self._experience()),
