@@ -231,11 +231,9 @@ class _Builder:
 
     def _sources(self, arm: Arm) -> str:
         simulate = self._config.simulate
-        own = {
-            "sources": self._study.static_sources,
-            "languages": simulate.languages,
-            "max_files": simulate.max_files,
-        }
+        own: dict[str, Any] = {"sources": self._study.static_sources, "languages": simulate.languages}
+        if simulate.max_files != type(simulate)().max_files:
+            own["max_files"] = simulate.max_files
         return self._add("sources", {}, {"control": own}, arm)
 
     def _model(self, name: str, seed: int) -> dict[str, str]:
