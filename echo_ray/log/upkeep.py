@@ -93,13 +93,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--keep-s", type=float, default=600, help="keep replaced segments so long (s)")
     parser.add_argument("--all", action="store_true", help="take closed segments of today too")
     chosen = parser.parse_args(arguments)
-    os.nice(19)
-    import pyarrow as pa
-
     from echo_ray.log.retention import expire
     from echo_ray.log.rotate import rotate
 
-    pa.set_cpu_count(1)
     try:
         rotated = rotate(chosen.folder, chosen.batch_mb, chosen.keep_s, everything=chosen.all)
         expired = expire(chosen.folder, chosen.days, time.time_ns() // 1_000_000)
@@ -111,4 +107,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    # Of this process alone: whoever calls `main` keeps their own.
+    os.nice(19)
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
     sys.exit(main(sys.argv[1:]))
