@@ -49,7 +49,9 @@ def check(config: RunConfig, steps: Sequence[Step]) -> None:
             "out, and name the base model with serve.model"
         )
     models.check(config.train.model or models.BASE, "train.model")
-    for step in steps:
+    # Seeds and arms differ in what only a trained model can show; a population is read once.
+    different = {json.dumps([step.stage, step.settings], default=str): step for step in steps}
+    for step in different.values():
         own = settings_of(config, step)
         if step.stage in ("experience", "measure"):
             simulate.check(own, (step.settings["control"]["split"],))
